@@ -1,0 +1,63 @@
+"""Settings of the cloud, read once from the environment (prefix ``XINGLIN_``) and handed down as values."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen; every field can be set as ``XINGLIN_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="XINGLIN_", frozen=True, extra="ignore")
+
+    environment: Literal["production", "demo", "test"] = "production"
+    """Stand-ins (simulators, embedded services, fixed keys) refuse to start in production."""
+    database_url: str = ""
+    """SQLAlchemy URL, ``postgresql+psycopg://...``; empty: the embedded server (not in production)."""
+    state_dir: Path = Path(".state")
+    """Where the embedded server, sealed audit roots and keys live."""
+    audit_dir: Path | None = None
+    """Where signed audit roots are written, outside the database; default ``state_dir/audit``."""
+    secret_key: SecretStr = SecretStr("")
+    """Signs sessions and CSRF tokens, at least 32 characters; empty is refused in production."""
+    public_url: str = "http://127.0.0.1:8000"
+    """How a browser reaches us; links in messages start with it."""
+    hospital_name: str = "杏林医院"
+    hospital_timezone: str = "Asia/Shanghai"
+
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = 1883
+    mqtt_username: str | None = None
+    mqtt_password: SecretStr | None = None
+    mqtt_ca_file: Path | None = None
+    mqtt_certificate_file: Path | None = None
+    mqtt_key_file: Path | None = None
+    partitions: int = Field(default=4, ge=1, le=256)
+    """How many partitions gateways are spread over; each is leased by one ingest worker."""
+
+    his_listen_host: str = "127.0.0.1"
+    his_listen_port: int = 2575
+    """Where the HIS connects with MLLP (OML, ADT)."""
+    his_host: str | None = None
+    his_port: int = 2576
+    """Where we send ORU to the HIS; no host: none are sent."""
+
+    wechat_app_id: str = ""
+    wechat_secret: SecretStr = SecretStr("")
+    wechat_api_url: str = "https://api.weixin.qq.com"
+    wechat_open_url: str = "https://open.weixin.qq.com"
+    wechat_report_template_id: str = ""
+    sms_url: str = ""
+    """HTTP endpoint of the SMS gateway; empty: no SMS is sent and binding by code is refused with the reason."""
+    sms_key: SecretStr = SecretStr("")
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings. Tests clear the cache with ``settings.cache_clear()``."""
+    return Settings()

@@ -1,0 +1,40 @@
+"""The only place that asks what time it is. UTC inside; civil dates by the hospital's zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from cloud.config import settings
+
+
+def now() -> datetime:
+    """The present moment, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def hospital_zone() -> ZoneInfo:
+    return ZoneInfo(settings().hospital_timezone)
+
+
+def local(moment: datetime) -> datetime:
+    """`moment` on the hospital's wall clock."""
+    return moment.astimezone(hospital_zone())
+
+
+def today() -> date:
+    """The civil date in the hospital."""
+    return local(now()).date()
+
+
+def from_instrument(text: str | None) -> datetime | None:
+    """An instrument's wall-clock text (ISO 8601 without zone) as UTC, assuming the hospital's zone; None if unreadable."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=hospital_zone())
+    return moment.astimezone(UTC)

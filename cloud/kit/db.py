@@ -1,0 +1,110 @@
+"""The database: base class, column types, sessions, and the unit of work that commits once at the edge.
+
+Services take a `Session` and never commit. A request gets one by ``session: Transaction`` in its signature and is committed
+before its answer leaves; a job and a command use ``with begin() as session:``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any
+
+from fastapi import Depends
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, Uuid, create_engine
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.types import TypeDecorator
+
+from cloud.config import settings
+from cloud.kit import clock
+from cloud.kit.ids import new_id
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """``timestamptz`` that refuses naive values and always gives UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: give it a zone before it is stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Every table. Constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        datetime: UtcDateTime(),
+        uuid.UUID: Uuid(as_uuid=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+    }
+
+
+class Identified:
+    """Primary key `id` (UUIDv7)."""
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+
+
+class Created:
+    """When the row was made."""
+
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+def make_engine(url: str) -> Engine:
+    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True)
+
+
+@cache
+def engine() -> Engine:
+    """The process's engine on the configured (or embedded) database."""
+    from cloud.kit.embedded import database_url
+
+    return make_engine(database_url(settings()))
+
+
+@cache
+def _sessions() -> sessionmaker[Session]:
+    return sessionmaker(engine(), expire_on_commit=False)
+
+
+def new_session() -> Session:
+    return _sessions()()
+
+
+@contextmanager
+def begin() -> Iterator[Session]:
+    """One unit of work: commits at the end, rolls back on an error."""
+    with new_session() as session, session.begin():
+        yield session
+
+
+def _request_session() -> Iterator[Session]:
+    with begin() as session:
+        yield session
+
+
+Transaction = Annotated[Session, Depends(_request_session, scope="function")]
+"""A request's unit of work: committed after the handler returned and before the answer leaves."""

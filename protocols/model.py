@@ -1,0 +1,181 @@
+"""The words every driver speaks, on the box and in the cloud.
+
+Values are kept as the instrument sent them (text, trimmed of padding); numbers are read from that text on demand, so that
+nothing is rounded on the way. Times are the instrument's own wall clock without a zone (ISO 8601, local): who knows the
+zone adds it. Sex and age are deliberately absent: they never come from an instrument.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+
+_COMPARATOR = re.compile(r"^\s*(<=|>=|<|>|≤|≥)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$")
+_SAME_SIGN = {"≤": "<=", "≥": ">="}
+
+
+class Kind(StrEnum):
+    """What a decoded item is; the `kind` of one line of `edge decode`."""
+
+    OBSERVATION = "observation"
+    QC = "qc"
+    HOST_QUERY = "host_query"
+    EVENT = "event"
+    UNDECODED = "undecoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with the comparator it was sent with ("<3.00" is comparator "<", number 3.00)."""
+
+    number: Decimal
+    comparator: str | None = None
+
+
+def read_quantity(text: str | None) -> Quantity | None:
+    """The number in `text`, or None where it is no number ("POS", "----", "1:160", "")."""
+    match = _COMPARATOR.match(text or "")
+    if match is None:
+        return None
+    try:
+        number = Decimal(match[2])
+    except InvalidOperation:  # pragma: no cover - the pattern admits only numbers
+        return None
+    return Quantity(number, _SAME_SIGN.get(match[1], match[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A histogram, scattergram or picture that came with a result; `data` is decoded (no base64 left)."""
+
+    name: str
+    media_type: str
+    data: bytes = b""
+    reference: str | None = None
+    """Where the instrument keeps the picture when it sent only its name (XN: a file name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class QcMark:
+    """Why an observation is quality control and not a patient's: material, level and lot as the instrument names them."""
+
+    material: str | None = None
+    level: str | None = None
+    lot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured value of one test on one specimen (or, with `qc` set, on a control material)."""
+
+    specimen: str | None
+    code: str
+    value: str | None
+    unit: str | None = None
+    flags: tuple[str, ...] = ()
+    observed_at: str | None = None
+    reference_range: str | None = None
+    status: str | None = None
+    """The instrument's own result status letter (F final, P preliminary, C correction, X cannot be done)."""
+    name: str | None = None
+    run: int | None = None
+    """The instrument's rerun or replicate number, where it sends one."""
+    dilution: str | None = None
+    operator: str | None = None
+    module: str | None = None
+    reagent_lot: str | None = None
+    calibrator_lot: str | None = None
+    rack: str | None = None
+    position: str | None = None
+    comments: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    qc: QcMark | None = None
+    record: int | None = None
+    """Index (from 0) of the record or segment in the message that the value was read from."""
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.OBSERVATION if self.qc is None else Kind.QC
+
+    @property
+    def quantity(self) -> Quantity | None:
+        return read_quantity(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class HostQuery:
+    """The instrument asks which tests to run. No specimen and `everything` false: the barcode was not read."""
+
+    specimens: tuple[str, ...]
+    everything: bool = False
+    rack: str | None = None
+    position: str | None = None
+    query_id: str | None = None
+    context: dict[str, str] = field(default_factory=dict)
+    """Fields that the answer must echo (the driver that asked reads them again when it answers)."""
+    record: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.HOST_QUERY
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentEvent:
+    """A fact that is no result: an alarm, a status, a comment without a result, an acknowledgement of our answer."""
+
+    name: str
+    specimen: str | None = None
+    detail: str | None = None
+    occurred_at: str | None = None
+    record: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.EVENT
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Something the driver could not read. The raw bytes are kept and a person sees it; it is never dropped."""
+
+    reason: str
+    text: str = ""
+    record: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.UNDECODED
+
+
+Item = Observation | HostQuery | InstrumentEvent | Undecoded
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Everything one message held, in its order."""
+
+    items: tuple[Item, ...]
+    sender: str | None = None
+    """How the instrument names itself (ASTM H.5, HL7 MSH-3), padding trimmed."""
+    message_id: str | None = None
+    charset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an instrument is to measure on one specimen, in the instrument's own test codes. No names by default."""
+
+    specimen: str
+    codes: tuple[str, ...]
+    priority: str = "R"
+    """R routine, S stat."""
+    specimen_type: str | None = None
+    collected_at: str | None = None
+    patient_id: str | None = None
+    patient_name: str | None = None
+    sex: str | None = None
+    birth_date: str | None = None
+    cancelled: bool = False
