@@ -265,12 +265,16 @@ class Worklist:
 
     gateway: str
     entries: tuple[WorklistEntry, ...]
+    after: int | None = None
+    """These are all changes after this revision: the cloud read them from there. A box that stands lower lost a publish
+    on the way, applies nothing and says its revision again. None: only an unbroken run of revisions proves it."""
 
     def to_bytes(self) -> bytes:
         return _dump(
             {
                 "v": VERSION,
                 "gateway": self.gateway,
+                **({} if self.after is None else {"after": self.after}),
                 "entries": [
                     {
                         "revision": each.revision,
@@ -298,6 +302,7 @@ class Worklist:
                     )
                     for each in data["entries"]
                 ),
+                after=None if data.get("after") is None else int(data["after"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UplinkError(f"not a worklist: {error}") from error
