@@ -1,0 +1,79 @@
+"""`xinglin-provision`: the first files of a gateway and of its broker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from provisioning.box import box_configuration, parse_link
+from provisioning.broker import access_list, broker_configuration
+from provisioning.errors import ProvisioningError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists():
+        raise ProvisioningError(f"{path} exists already; remove it first or give another name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    typer.echo(f"written: {path}")
+
+
+@app.command()
+def box(
+    gateway: Annotated[str, typer.Option(help="Name of the box, as registered in the cloud")],
+    output: Annotated[Path, typer.Option(help="Where edge.toml is written")],
+    broker: Annotated[str, typer.Option(help="HOST:PORT of the broker")],
+    link: Annotated[list[str], typer.Option(help="LINK:DRIVER:PORT, once per analyzer")],
+    partition: Annotated[int, typer.Option(min=0)] = 0,
+    store: Annotated[str, typer.Option(help="The box's database")] = "/var/lib/xinglin/edge.sqlite3",
+) -> None:
+    """Write a gateway's configuration."""
+    host, _, port = broker.rpartition(":")
+    if not host or not port.isdigit():
+        raise ProvisioningError(f"--broker {broker!r}: give HOST:PORT, for example broker.hospital.example:8883")
+    text = box_configuration(
+        gateway=gateway,
+        partition=partition,
+        broker_host=host,
+        broker_port=int(port),
+        store=store,
+        links=[parse_link(each) for each in link],
+    )
+    _write(output, text)
+
+
+@app.command()
+def broker(
+    folder: Annotated[Path, typer.Option(help="Where mosquitto.conf and acl are written")],
+    ca_file: Annotated[str, typer.Option()],
+    certificate_file: Annotated[str, typer.Option()],
+    key_file: Annotated[str, typer.Option()],
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8883,
+    ingest: Annotated[list[str] | None, typer.Option(help="Certificate name of each ingest worker")] = None,
+    publisher: Annotated[list[str] | None, typer.Option(help="Certificate name of each job worker")] = None,
+) -> None:
+    """Write the broker's configuration and access list."""
+    acl = access_list(ingest_users=ingest or ["ingest"], publisher_users=publisher or ["jobs"])
+    _write(folder / "acl", acl)
+    _write(
+        folder / "mosquitto.conf",
+        broker_configuration(
+            port=port, ca_file=ca_file, certificate_file=certificate_file, key_file=key_file, folder=str(folder)
+        ),
+    )
+
+
+def main() -> None:
+    try:
+        app(standalone_mode=True)
+    except ProvisioningError as error:
+        typer.echo(str(error), err=True)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Fixtures of every suite: a database of its own for each test, a broker, a browser. What is missing is named, not hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.broker import Broker, start_mosquitto
+from tests.support.databases import DatabaseServer, cloud_on
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[DatabaseServer]:
+    """One PostgreSQL for the whole run (shared by the workers of xdist), with a migrated template database."""
+    server = DatabaseServer.start()
+    yield server
+    server.release()
+
+
+@pytest.fixture
+def database(database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A migrated database for this test alone; the cloud's settings point at it. Gives its URL."""
+    with database_server.clone() as url, cloud_on(url, monkeypatch):
+        yield url
+
+
+@pytest.fixture
+def empty_database(database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database without any table, for the tests of the migrations themselves."""
+    with database_server.clone(template="template1") as url, cloud_on(url, monkeypatch):
+        yield url
+
+
+@pytest.fixture
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A mosquitto on a free loopback port that the test may kill and start again."""
+    broker = start_mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    yield broker
+    broker.stop()
