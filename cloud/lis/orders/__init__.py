@@ -1,0 +1,1 @@
+"""Laboratory orders: placed by hand or by the HIS, cancelled, added to."""

@@ -1,0 +1,1 @@
+"""What each box must know to answer its instruments' host queries, as gap-free revisions."""
