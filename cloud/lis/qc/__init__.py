@@ -1,0 +1,1 @@
+"""Quality control results as the instruments send them."""

@@ -1,0 +1,1 @@
+"""Reports: frozen versions, PDF, disclosure, amendment and recall."""

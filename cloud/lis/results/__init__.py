@@ -1,0 +1,1 @@
+"""Results: from decoded items to a reviewed value, and those that match nothing."""

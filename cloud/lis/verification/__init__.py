@@ -1,0 +1,1 @@
+"""Pure decisions on one result: flags, critical, delta, plausibility. No session, no clock."""
