@@ -1,4 +1,4 @@
-"""A gateway's first configuration file, from a few answers. Text in, text out; `xinglin-edge check` proves it on the box."""
+"""A gateway's first configuration file, from a few answers: text in, text out; `xinglin-edge check` proves it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The production broker's configuration: Mosquitto with mutual TLS, one topic tree per box, nothing else granted.
 
-Why each line stands: a certificate's common name is the user name and the client id (a stolen client id cannot push its owner
-off the broker); MQTT 3.1.1 acknowledges what its ACL then throws away, so boxes speak MQTT 5 and trust receipts only.
+Why each line stands: a certificate's common name is the user name and the client id (a stolen client id cannot push its
+owner off the broker); MQTT 3.1.1 acknowledges what its ACL then throws away, so boxes speak MQTT 5 and trust only
+receipts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def broker_configuration(*, port: int, ca_file: str, certificate_file: str, key_
             "tls_version tlsv1.2",
             "require_certificate true",
             "use_identity_as_username true",
+            "use_username_as_clientid true",
             "allow_anonymous false",
             f"acl_file {folder}/acl",
             "persistence true",

@@ -1,4 +1,4 @@
-"""Fixtures of every suite: a database of its own for each test, a broker, a browser. What is missing is named, not hidden."""
+"""Fixtures of every suite: a database of its own for each test, a broker. What is missing is named, not hidden."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stops the embedded PostgreSQL servers that test runs leave running for a quick next start, each by its own pid file."""
+"""Stops the embedded PostgreSQL servers that tests leave running for a quick next start, each by its pid file."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ def ensure() -> list[Part]:
     still = missing()
     for part in still:
         print(
-            f"missing: {part.package} ({part.used_for}); its tests are skipped. Run as root: apt-get install {part.package}",
+            f"missing: {part.package} ({part.used_for}); its tests are skipped."
+            f" Run as root: apt-get install {part.package}",
             file=sys.stderr,
         )
     return still
