@@ -28,7 +28,7 @@ def today() -> date:
 
 
 def from_instrument(text: str | None) -> datetime | None:
-    """An instrument's wall-clock text (ISO 8601 without zone) as UTC, assuming the hospital's zone; None if unreadable."""
+    """An instrument's wall-clock text (ISO 8601, no zone) as UTC, assuming the hospital's zone; None if unreadable."""
     if not text:
         return None
     try:

@@ -1,7 +1,7 @@
 """The database: base class, column types, sessions, and the unit of work that commits once at the edge.
 
-Services take a `Session` and never commit. A request gets one by ``session: Transaction`` in its signature and is committed
-before its answer leaves; a job and a command use ``with begin() as session:``.
+Services take a `Session` and never commit. A request gets one by ``session: Transaction`` in its signature and is
+committed before its answer leaves; a job and a command use ``with begin() as session:``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, Uuid, create_engine
@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime(),
         uuid.UUID: Uuid(as_uuid=True),
         dict[str, Any]: JSONB,

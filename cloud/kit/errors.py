@@ -1,7 +1,7 @@
 """One tree of expected refusals, cut by who must act; mapped to HTTP once, in `cloud.web`.
 
-The message is a sentence for the person who asked (Chinese source text, translated like every page text) and says what to do.
-`code` is stable and English, for programs and logs.
+The message is a sentence for the person who asked (Chinese source text, translated like every page text) and says what
+to do. `code` is stable and English, for programs and logs.
 """
 
 from __future__ import annotations

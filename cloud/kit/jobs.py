@@ -1,7 +1,7 @@
 """Durable jobs: enqueued in the caller's own transaction, run at least once, effects idempotent.
 
-Jobs live in PostgreSQL (procrastinate). `enqueue` uses its SQL function in the session's transaction, so that a rollback
-leaves no job. A slice registers a job with `@job("slice.name")`; `cloud.app` imports every slice's `jobs.py`.
+Jobs live in PostgreSQL (procrastinate). `enqueue` uses its SQL function in the session's transaction, so that a
+rollback leaves no job. A slice registers a job with `@job("slice.name")`; `cloud.app` imports every slice's `jobs.py`.
 """
 
 from __future__ import annotations
