@@ -1,7 +1,7 @@
 """The contract of an instrument driver: its vendor's document as data plus exceptions.
 
-A driver is pure: payload in, `Decoded` out; a received message and the orders known in, the replies out. Drivers are found
-by `discover()` in `protocols.instruments`, never listed. `identify()` proposes the driver of an unknown message.
+A driver is pure: payload in, `Decoded` out; a received message and the orders known in, the replies out. Drivers are
+found by `discover()` in `protocols.instruments`, never listed. `identify()` proposes the driver of an unknown message.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ class Driver(ABC):
     ) -> Sequence[bytes]:
         """Every message we owe for `payload`, in order: application acknowledgements and answers to host queries.
 
-        `orders` maps each queried specimen to the orders known for it (an empty sequence: no order; the instrument still
-        gets the "no order" answer of its protocol). `now` is the box's aware wall-clock time for message headers. Called
-        only after the message is durable. An ASTM result needs no answer: ().
+        `orders` maps each queried specimen to the orders known for it (an empty sequence: no order; the instrument
+        still gets the "no order" answer of its protocol). `now` is the box's aware wall-clock time for message headers.
+        Called only after the message is durable. An ASTM result needs no answer: ().
         """
 
     def refuse(self, payload: bytes, reason: str, now: datetime) -> Sequence[bytes]:
@@ -91,9 +91,13 @@ def discover() -> Mapping[str, Driver]:
     for module_info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"protocols.instruments.{module_info.name}")
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Driver) and value.__module__ == module.__name__:
-                if getattr(value, "id", None):
-                    found[value.id] = value()
+            if (
+                isinstance(value, type)
+                and issubclass(value, Driver)
+                and value.__module__ == module.__name__
+                and hasattr(value, "id")
+            ):
+                found[value.id] = value()
     return found
 
 

@@ -1,8 +1,8 @@
 """The words every driver speaks, on the box and in the cloud.
 
-Values are kept as the instrument sent them (text, trimmed of padding); numbers are read from that text on demand, so that
-nothing is rounded on the way. Times are the instrument's own wall clock without a zone (ISO 8601, local): who knows the
-zone adds it. Sex and age are deliberately absent: they never come from an instrument.
+Values are kept as the instrument sent them (text, trimmed of padding); numbers are read from that text on demand, so
+that nothing is rounded on the way. Times are the instrument's own wall clock without a zone (ISO 8601, local): who
+knows the zone adds it. Sex and age are deliberately absent: they never come from an instrument.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class QcMark:
-    """Why an observation is quality control and not a patient's: material, level and lot as the instrument names them."""
+    """Why an observation is quality control and not a patient's: material, level and lot as the instrument says."""
 
     material: str | None = None
     level: str | None = None

@@ -1,7 +1,7 @@
 """What every link is: a state machine from bytes to payloads and back, without clock, socket, disk or thread.
 
-The shell (edge.session) owns the clock and the port. It hands in bytes with `receive`, makes what arrived durable, calls
-`acknowledge` (or `refuse`) and writes what `bytes_to_send` gives. Nothing that promises "received" is in
+The shell (edge.session) owns the clock and the port. It hands in bytes with `receive`, makes what arrived durable,
+calls `acknowledge` (or `refuse`) and writes what `bytes_to_send` gives. Nothing that promises "received" is in
 `bytes_to_send` before `acknowledge`. `now` is a monotonic time in seconds.
 """
 
@@ -24,7 +24,9 @@ class FrameReceived:
 class MessageReceived:
     """A whole message: its frames in order and their joined text. Follows the frames it is made of.
 
-    `frame_ids` are those of the `FrameReceived` events (some may have been handed out by an earlier `receive`).
+    `frame_ids` are those of the `FrameReceived` events (some may have been handed out by an earlier `receive`). It may
+    come in the same list as its last frame, before that is acknowledged: store both, then acknowledge. If that frame is
+    refused instead, forget the message: both come again when the instrument repeats the frame.
     """
 
     frame_ids: tuple[int, ...]
@@ -33,7 +35,7 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class MessageAbandoned:
-    """Frames that were acknowledged but whose message never ended (time-out, EOT after ETB, new ENQ). Kept, not applied."""
+    """Acknowledged frames whose message never ended (time-out, EOT after ETB, new ENQ). Kept, not applied."""
 
     frame_ids: tuple[int, ...]
     reason: str

@@ -1,0 +1,660 @@
+"""ASTM E1381 / CLSI LIS01-A2 link, both directions in one state machine, without I/O.
+
+Receiving: a frame is answered with ACK only after `acknowledge`, because the ACK is the instrument's permission to
+forget it. A message ends with its `L` record in an ETX frame (it is handed out together with that frame, before its
+acknowledgement) or, where an instrument sends none, with EOT. Sending: `send` queues one message, one session for each.
+Paragraph numbers are those of LIS01-A2.
+
+A damaged byte must never draw an ACK: the sender would take it for the ACK of the damaged frame. Hence inside a frame
+only ETX and ETB mean anything, and an ENQ or EOT in the middle of a message counts only when silence follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import Final
+
+from protocols.errors import LocalProtocolError
+from protocols.links.astm_frames import (
+    ACK,
+    CR,
+    ENQ,
+    EOT,
+    ETX,
+    LF,
+    NAK,
+    STX,
+    AstmOptions,
+    Checksum,
+    FrameNumbers,
+    checksum,
+    cut_message,
+)
+from protocols.links.contract import (
+    FrameReceived,
+    FrameRefused,
+    Link,
+    LinkEvent,
+    MessageAbandoned,
+    MessageReceived,
+    SendCompleted,
+    SendFailed,
+)
+
+_FILLER = re.compile(rb"[\r\n\x00\x06\x15]+")
+_FRAME_END = re.compile(rb"[\x03\x17]")
+_NOT_GARBAGE = re.compile(rb"[\x02\x04\x05\x03\x17]")
+_SHOWN = 512
+_WAITING_LIMIT = 256 * 1024
+_QUEUE_LIMIT = 10_000
+_NUMBERS: Final = b"01234567"
+_BARE_END = re.compile(rb"[\r\n][Ll](?:[^A-Za-z0-9\r\n][^\r\n]*)?[\r\n]+")
+
+
+class State(StrEnum):
+    NEUTRAL = "neutral"
+    AWAITING_FRAME = "awaiting frame"
+    HOLDING_FRAME = "holding frame"
+    """A frame was handed out and waits for `acknowledge` or `refuse`; nothing behind it is read."""
+    AWAITING_ENQ_REPLY = "awaiting reply to ENQ"
+    AWAITING_FRAME_REPLY = "awaiting reply to frame"
+
+
+TRANSITIONS: Final[dict[State, frozenset[State]]] = {
+    State.NEUTRAL: frozenset({State.AWAITING_FRAME, State.HOLDING_FRAME, State.AWAITING_ENQ_REPLY}),
+    State.AWAITING_FRAME: frozenset({State.HOLDING_FRAME, State.NEUTRAL, State.AWAITING_FRAME}),
+    State.HOLDING_FRAME: frozenset({State.AWAITING_FRAME, State.NEUTRAL}),
+    State.AWAITING_ENQ_REPLY: frozenset({State.AWAITING_FRAME_REPLY, State.NEUTRAL}),
+    State.AWAITING_FRAME_REPLY: frozenset({State.AWAITING_FRAME_REPLY, State.NEUTRAL}),
+}
+
+
+class _Wait(Enum):
+    """What the reader waits for when bytes are missing, and what silence then means."""
+
+    NOTHING = auto()
+    FRAME = auto()
+    INSIDE_FRAME = auto()
+    FRAME_END = auto()
+    SETTLE = auto()
+    GARBAGE = auto()
+    BARE_MESSAGE = auto()
+
+
+@dataclass(slots=True)
+class _Held:
+    """The frame that waits for `acknowledge`."""
+
+    frame_id: int
+    body: bytes
+    text: bytes
+    ends_message: bool
+    is_end_frame: bool
+    since: float
+    bare: bool = False
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    token: int
+    frames: list[bytes]
+    position: int = 0
+    refusals: int = 0
+    attempts: int = 0
+
+
+class AstmLink(Link):
+    """See the module. `options` hold the instrument's deviations."""
+
+    def __init__(self, options: AstmOptions | None = None) -> None:
+        self.options = options or AstmOptions()
+        self.state = State.NEUTRAL
+        self._buffer = bytearray()
+        self._output = bytearray()
+        self._scanned = 0
+        self._overflow = False
+        self._wait = _Wait.NOTHING
+        self._deadline: float | None = None
+        self._next_id = 1
+        self._held: _Held | None = None
+        self._stale_id = 0
+        self._restart()
+        self._queue: deque[_Outgoing] = deque()
+        self._next_token = 1
+        self._quiet_until = float("-inf")
+        self._yielded = False
+
+    # ------------------------------------------------------------------ the contract
+
+    def receive(self, data: bytes, now: float) -> list[LinkEvent]:
+        events: list[LinkEvent] = []
+        self._expire(now, events)
+        room = _WAITING_LIMIT + self.options.received_text_limit - len(self._buffer)
+        if self.state is State.HOLDING_FRAME and len(data) > room:
+            events.append(FrameRefused("more bytes than fit behind a frame that is being stored", data[room:][:_SHOWN]))
+            data = data[:room]
+        self._buffer += data
+        self._read(now, events)
+        return events
+
+    def acknowledge(self, frame_id: int, now: float) -> list[LinkEvent]:
+        held = self._release(frame_id)
+        events: list[LinkEvent] = []
+        if held is None:
+            return events
+        if held.bare:
+            self._move_to(State.NEUTRAL)
+        else:
+            self._accept(held)
+            self._move_to(State.AWAITING_FRAME)
+            if not self._sender_gave_up(held, now):
+                self._output.append(ACK)
+        self._read(now, events)
+        return events
+
+    def refuse(self, frame_id: int, now: float) -> list[LinkEvent]:
+        held = self._release(frame_id)
+        events: list[LinkEvent] = []
+        if held is None:
+            return events
+        if held.bare:
+            self._move_to(State.NEUTRAL)
+        else:
+            self._move_to(State.AWAITING_FRAME)
+            if not self._sender_gave_up(held, now):
+                self._output.append(NAK)
+        self._read(now, events)
+        return events
+
+    def send(self, payload: bytes, now: float) -> int:
+        if len(self._queue) >= _QUEUE_LIMIT:
+            raise LocalProtocolError("too many messages wait for the instrument")
+        outgoing = _Outgoing(self._next_token, cut_message(payload, self.options))
+        self._next_token += 1
+        self._queue.append(outgoing)
+        self._bid(now)
+        return outgoing.token
+
+    def bytes_to_send(self) -> bytes:
+        data = bytes(self._output)
+        self._output.clear()
+        return data
+
+    @property
+    def wake_at(self) -> float | None:
+        if self._deadline is None and self.state is State.NEUTRAL and self._queue:
+            return self._quiet_until
+        return self._deadline
+
+    def wake(self, now: float) -> list[LinkEvent]:
+        events: list[LinkEvent] = []
+        self._expire(now, events)
+        self._bid(now)
+        return events
+
+    def disconnected(self, now: float) -> list[LinkEvent]:
+        events: list[LinkEvent] = []
+        if self._held is not None:
+            self._stale_id = self._held.frame_id
+            if not self._held.ends_message:
+                self._frame_ids.append(self._held.frame_id)
+            else:
+                self._restart()
+            self._held = None
+        self._abandon("the connection closed", events)
+        events += [SendFailed(each.token, "the connection closed") for each in self._queue]
+        self._queue.clear()
+        self._buffer.clear()
+        self._output.clear()
+        if self.state is not State.NEUTRAL:
+            self._move_to(State.NEUTRAL)
+        self._stop_waiting()
+        self._quiet_until = float("-inf")
+        return events
+
+    # ------------------------------------------------------------------ state
+
+    def _move_to(self, state: State) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise LocalProtocolError(f"the ASTM link cannot go from {self.state} to {state}")
+        self.state = state
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        self._wait, self._deadline = _Wait.NOTHING, None
+        self._scanned = 0
+
+    def _wait_for(self, wait: _Wait, until: float) -> bool:
+        """Nothing can be read now; says False for the reading loop."""
+        self._wait, self._deadline = wait, until
+        return False
+
+    def _restart(self) -> None:
+        """Nothing of a message is there."""
+        self._overflow = False
+        self._texts: list[bytes] = []
+        self._frame_ids: list[int] = []
+        self._size = 0
+        self._last_body: bytes | None = None
+        self._expected = 1
+        self._forget_message()
+
+    def _forget_message(self) -> None:
+        self._texts, self._frame_ids, self._size = [], [], 0
+        self._whole = True
+        """The last frame ended with ETX (or there is none)."""
+        self._record_head = b""
+        """The first bytes of a record that a frame cut; a frame with ETX always ends its record."""
+
+    def _abandon(self, reason: str, events: list[LinkEvent]) -> None:
+        if self._frame_ids:
+            events.append(MessageAbandoned(tuple(self._frame_ids), reason))
+        self._restart()
+
+    # ------------------------------------------------------------------ reading
+
+    def _read(self, now: float, events: list[LinkEvent]) -> None:
+        while self._read_some(now, events):
+            pass
+        self._bid(now)
+
+    def _read_some(self, now: float, events: list[LinkEvent]) -> bool:
+        """One step; False when more bytes (or an acknowledgement) are needed."""
+        if self.state is State.HOLDING_FRAME:
+            return False
+        if self.state is State.NEUTRAL:
+            return self._read_neutral(now, events)
+        if self.state is State.AWAITING_FRAME:
+            return self._read_session(now, events)
+        return self._read_reply(now, events)
+
+    def _drop(self, count: int) -> bytes:
+        dropped = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._scanned = 0
+        return dropped
+
+    def _drop_filler(self) -> None:
+        filler = _FILLER.match(self._buffer)
+        if filler is not None:
+            self._drop(filler.end())
+
+    def _read_neutral(self, now: float, events: list[LinkEvent]) -> bool:
+        buffer = self._buffer
+        while buffer:
+            first = buffer[0]
+            if first == ENQ:
+                self._drop(1)
+                self._begin_session()
+                return True
+            if first == STX and self.options.enq_optional:
+                self._restart()
+                self._move_to(State.AWAITING_FRAME)
+                return True
+            if self.options.unframed and first in b"Hh":
+                return self._read_bare(now, events)
+            self._skip_to_session(events)
+        self._stop_waiting()
+        return False
+
+    def _skip_to_session(self, events: list[LinkEvent]) -> None:
+        """Drop what no session holds: line noise, a late ACK, the rest of an abandoned frame."""
+        starts = [ENQ]
+        if self.options.enq_optional:
+            starts.append(STX)
+        if self.options.unframed and self._buffer[0] in b"\r\n\x04\x06\x15":
+            self._drop(1)
+            return
+        places = [place for place in map(self._buffer.find, starts) if place >= 0]
+        dropped = self._drop(min(places, default=len(self._buffer)))
+        if dropped.strip(b"\r\n\x00\x04\x06\x15"):
+            events.append(FrameRefused("bytes outside a session", dropped[:_SHOWN]))
+
+    def _read_bare(self, now: float, events: list[LinkEvent]) -> bool:
+        """A message without frames: from its H record to the end of its L record."""
+        end = _BARE_END.search(self._buffer, max(0, self._scanned))
+        if end is not None:
+            return self._hand_out_bare(end.end(), now, events)
+        if len(self._buffer) > self.options.message_limit:
+            events.append(FrameRefused("message longer than the limit", self._drop(len(self._buffer))[:_SHOWN]))
+            return True
+        cut = max(self._buffer.rfind(b"\r"), self._buffer.rfind(b"\n"), 0)
+        self._wait_for(_Wait.BARE_MESSAGE, now + self.options.inside_frame_timeout_s)
+        self._scanned = cut
+        return False
+
+    def _hand_out_bare(self, length: int, now: float, events: list[LinkEvent]) -> bool:
+        raw = self._drop(length)
+        self._hold(_Held(self._next_id, raw, raw, True, True, now, bare=True), raw, events)
+        events.append(MessageReceived((self._next_id - 1,), raw))
+        return True
+
+    def _begin_session(self) -> None:
+        self._restart()
+        self._move_to(State.AWAITING_FRAME)
+        self._output.append(ACK)
+
+    def _read_session(self, now: float, events: list[LinkEvent]) -> bool:
+        self._drop_filler()
+        buffer = self._buffer
+        if not buffer:
+            return self._wait_for(_Wait.FRAME, now + self.options.receive_timeout_s)
+        first = buffer[0]
+        if first == STX:
+            return self._read_frame(now, events)
+        if first in (ENQ, EOT):
+            return self._read_control(first, now, events)
+        return self._read_garbage(now, events)
+
+    def _read_control(self, control: int, now: float, events: list[LinkEvent]) -> bool:
+        """ENQ or EOT in a session: real, or a damaged byte of a frame or of its CR LF?"""
+        settled = control == EOT and not self._frame_ids
+        if not settled and len(self._buffer) == 1:
+            return self._wait_for(_Wait.SETTLE, now + self.options.settle_s)
+        if not settled and (self._buffer[1] >= 0x20 or self._buffer[1] == STX):
+            events.append(FrameRefused("damaged control byte", self._drop(1)))
+            return True
+        self._drop(1)
+        self._act_on(control, now, events)
+        return True
+
+    def _act_on(self, control: int, now: float, events: list[LinkEvent]) -> None:
+        if control == ENQ:
+            self._abandon("the instrument began again (ENQ) before the message ended", events)
+            self._begin_session()
+            return
+        if self._frame_ids and self._whole:
+            events.append(MessageReceived(tuple(self._frame_ids), b"".join(self._texts)))
+            self._restart()
+        self._abandon("EOT after an intermediate frame", events)
+        self._move_to(State.NEUTRAL)
+        if self._yielded:
+            self._yielded, self._quiet_until = False, now
+
+    def _read_garbage(self, now: float, events: list[LinkEvent]) -> bool:
+        """Text without STX. With a frame's end it was a frame whose STX was damaged: the sender waits for its NAK."""
+        found = _NOT_GARBAGE.search(self._buffer, self._scanned)
+        if found is None:
+            self._scanned = len(self._buffer)
+            if len(self._buffer) > self.options.received_text_limit:
+                events.append(FrameRefused("text outside a frame", self._drop(len(self._buffer))[:_SHOWN]))
+            return self._wait_for(_Wait.GARBAGE, now + self.options.inside_frame_timeout_s)
+        if self._buffer[found.start()] in (STX, ENQ, EOT):
+            events.append(FrameRefused("text outside a frame", self._drop(found.start())[:_SHOWN]))
+            return True
+        end = found.end() + (0 if self.options.checksum is Checksum.ABSENT else 2)
+        if len(self._buffer) < end:
+            self._scanned = found.start()
+            return self._wait_for(_Wait.GARBAGE, now + self.options.inside_frame_timeout_s)
+        self._nak("frame without STX", self._drop(end), events)
+        return True
+
+    def _nak(self, reason: str, raw: bytes, events: list[LinkEvent]) -> None:
+        self._output.append(NAK)
+        self._stop_waiting()
+        events.append(FrameRefused(reason, raw[:_SHOWN]))
+
+    # ------------------------------------------------------------------ one frame
+
+    def _read_frame(self, now: float, events: list[LinkEvent]) -> bool:
+        end = _FRAME_END.search(self._buffer, max(1, self._scanned))
+        if end is None:
+            self._scanned = len(self._buffer)
+            self._bound_frame()
+            return self._wait_inside(now)
+        length = self._frame_length(end.end())
+        if length is None:
+            if self._wait is not _Wait.FRAME_END or self._deadline is None:
+                self._wait_for(_Wait.FRAME_END, now + self.options.frame_end_wait_s)
+            self._scanned = end.start()
+            return False
+        if length < 0:
+            self._scanned = end.start()
+            return self._wait_inside(now)
+        self._take_frame(self._drop(length), end.start(), now, events)
+        return True
+
+    def _wait_inside(self, now: float) -> bool:
+        scanned = self._scanned
+        self._wait_for(_Wait.INSIDE_FRAME, now + self.options.inside_frame_timeout_s)
+        self._scanned = scanned
+        return False
+
+    def _bound_frame(self) -> None:
+        if len(self._buffer) > self.options.received_text_limit + 1:
+            del self._buffer[1:]
+            self._scanned = 1
+            self._overflow = True
+
+    def _frame_length(self, end: int) -> int | None:
+        """Bytes of the frame with its CR LF; -1: the checksum is not there yet; None: CR LF may still come."""
+        buffer = self._buffer
+        length = end + (0 if self.options.checksum is Checksum.ABSENT else 2)
+        if len(buffer) < length:
+            return -1
+        for wanted in (CR, LF):
+            if len(buffer) == length:
+                return None
+            if buffer[length] == wanted:
+                length += 1
+        return length
+
+    def _take_frame(self, raw: bytes, end: int, now: float, events: list[LinkEvent]) -> None:
+        body = raw[1 : end + 1]
+        reason = self._fault(body, raw[end + 1 : end + 3])
+        if reason is not None:
+            self._nak(reason, raw, events)
+        elif body == self._last_body and self.options.frame_numbers is not FrameNumbers.IGNORED:
+            # 6.5.1.1: our ACK was lost and the frame comes again. It is durable already: once more the ACK, no event.
+            self._output.append(ACK)
+            self._stop_waiting()
+        elif not self._number_fits(body):
+            self._nak("frame number out of order", raw, events)
+        elif self._size + len(body) > self.options.message_limit:
+            self._abandon("message longer than the limit", events)
+            self._nak("message longer than the limit", raw, events)
+        else:
+            self._hand_out(raw, body, now, events)
+
+    def _fault(self, body: bytes, sent: bytes) -> str | None:
+        overflow, self._overflow = self._overflow, False
+        if overflow or len(body) - 2 > self.options.received_text_limit:
+            return "frame longer than the limit"
+        if self.options.checksum is Checksum.REQUIRED and sent.upper() != b"%02X" % checksum(body):
+            return "wrong checksum"
+        if len(body) < 2 or body[0] not in _NUMBERS:
+            return "frame number is no digit 0 to 7"
+        return None
+
+    def _number_fits(self, body: bytes) -> bool:
+        number, rule = body[0] - 0x30, self.options.frame_numbers
+        if rule is FrameNumbers.RESTARTING and number == 1 and self._whole:
+            return True
+        return number == self._expected or rule is FrameNumbers.IGNORED
+
+    def _hand_out(self, raw: bytes, body: bytes, now: float, events: list[LinkEvent]) -> None:
+        text, is_end_frame = body[1:-1], body[-1] == ETX
+        if is_end_frame and not text.endswith((b"\r", b"\n")):
+            text += b"\r"  # an end frame ends its record, also where the instrument leaves the CR out
+        ends_message = is_end_frame and self._ends_with_terminator(text)
+        held = _Held(self._next_id, body, text, ends_message, is_end_frame, now)
+        self._hold(held, raw, events)
+        if ends_message:
+            ids = (*self._frame_ids, held.frame_id)
+            events.append(MessageReceived(ids, b"".join((*self._texts, text))))
+
+    def _hold(self, held: _Held, raw: bytes, events: list[LinkEvent]) -> None:
+        self._next_id += 1
+        self._held = held
+        self._move_to(State.HOLDING_FRAME)
+        events.append(FrameReceived(held.frame_id, raw))
+
+    def _ends_with_terminator(self, text: bytes) -> bool:
+        head = self._head_of_last_record(text.rstrip(b"\r\n"))
+        return head[:1] in (b"L", b"l") and not head[1:2].isalnum()
+
+    def _head_of_last_record(self, text: bytes) -> bytes:
+        cut = max(text.rfind(b"\r"), text.rfind(b"\n"))
+        return text[cut + 1 : cut + 3] if cut >= 0 else (self._record_head + text[:2])[:2]
+
+    def _release(self, frame_id: int) -> _Held | None:
+        held = self._held
+        if held is None or held.frame_id != frame_id:
+            if frame_id == self._stale_id and held is None:
+                return None  # stored when the connection was gone already
+            raise LocalProtocolError(f"frame {frame_id} does not wait for an acknowledgement")
+        self._held = None
+        return held
+
+    def _accept(self, held: _Held) -> None:
+        number = held.body[0] - 0x30
+        self._last_body, self._expected = held.body, (number + 1) % 8
+        if held.ends_message:
+            self._forget_message()
+            return
+        self._texts.append(held.text)
+        self._frame_ids.append(held.frame_id)
+        self._size += len(held.body)
+        self._whole = held.is_end_frame
+        self._record_head = b"" if held.is_end_frame else self._head_of_last_record(held.text)
+
+    def _sender_gave_up(self, held: _Held, now: float) -> bool:
+        """We were slow and the sender ended the session: a late ACK would be read as the answer to its next ENQ."""
+        if now - held.since < self.options.reply_timeout_s:
+            return False
+        self._drop_filler()
+        return bool(self._buffer) and self._buffer[0] in (ENQ, EOT)
+
+    # ------------------------------------------------------------------ timers
+
+    def _expire(self, now: float, events: list[LinkEvent]) -> None:
+        """A timer that ran out before `now`, if any."""
+        if self._deadline is None or now < self._deadline:
+            return
+        if self.state in (State.AWAITING_ENQ_REPLY, State.AWAITING_FRAME_REPLY):
+            self._no_reply(now, events)
+            return
+        wait = self._wait
+        self._stop_waiting()
+        if wait is _Wait.FRAME:
+            self._abandon("nothing came for the receive time-out", events)
+            self._move_to(State.NEUTRAL)
+        elif wait is _Wait.FRAME_END:
+            end = _FRAME_END.search(self._buffer, 1)
+            if end is not None:
+                self._take_frame(self._drop(len(self._buffer)), end.start(), now, events)
+        elif wait is _Wait.SETTLE:
+            self._act_on(self._drop(1)[0], now, events)
+        elif wait in (_Wait.INSIDE_FRAME, _Wait.GARBAGE):
+            self._broken_off(wait, now, events)
+        elif wait is _Wait.BARE_MESSAGE:
+            self._bare_silence(now, events)
+        self._read(now, events)
+
+    def _broken_off(self, wait: _Wait, now: float, events: list[LinkEvent]) -> None:
+        """Silence inside a frame. A last byte ENQ or EOT then is the sender's own: it began again or gave up."""
+        raw = self._drop(len(self._buffer))
+        self._overflow = False
+        if raw[-1] in (ENQ, EOT):
+            events.append(FrameRefused("frame broken off", raw[:_SHOWN]))
+            self._act_on(raw[-1], now, events)
+        elif wait is _Wait.INSIDE_FRAME:
+            self._nak("frame broken off", raw, events)
+        else:
+            events.append(FrameRefused("text outside a frame", raw[:_SHOWN]))
+
+    def _bare_silence(self, now: float, events: list[LinkEvent]) -> None:
+        """A bare message whose L record has no line end is whole all the same; any other is broken off."""
+        if _BARE_END.search(self._buffer + b"\r") is not None:
+            self._hand_out_bare(len(self._buffer), now, events)
+        else:
+            events.append(FrameRefused("message broken off", self._drop(len(self._buffer))[:_SHOWN]))
+
+    # ------------------------------------------------------------------ sending
+
+    def _bid(self, now: float) -> None:
+        """Ask for the line if a message waits and the line is free."""
+        if self.state is not State.NEUTRAL or not self._queue or self._buffer or now < self._quiet_until:
+            return
+        self._move_to(State.AWAITING_ENQ_REPLY)
+        self._output.append(ENQ)
+        self._deadline = now + self.options.reply_timeout_s
+
+    def _read_reply(self, now: float, events: list[LinkEvent]) -> bool:
+        if not self._buffer:
+            return False
+        reply = self._drop(1)[0]
+        if self.state is State.AWAITING_ENQ_REPLY:
+            self._on_enq_reply(reply, now, events)
+        elif reply not in (CR, LF, 0):
+            self._on_frame_reply(reply, now, events)
+        return True
+
+    def _on_enq_reply(self, reply: int, now: float, events: list[LinkEvent]) -> None:
+        outgoing = self._queue[0]
+        if reply == ACK:
+            outgoing.position = 0
+            self._put_frame(now)
+        elif reply == NAK:
+            self._bid_later("the instrument is busy (NAK to ENQ)", self.options.busy_wait_s, now, events)
+        elif reply == ENQ:
+            # 6.5.2.2: the instrument goes first; the host waits for its ENQ, the instrument sends it again after 1 s.
+            own = self.options.right_of_way
+            self._yielded = not own
+            wait = self.options.right_of_way_wait_s if own else self.options.contention_wait_s
+            self._bid_later("the instrument bids for the line at the same time", wait, now, events)
+
+    def _bid_later(self, reason: str, wait_s: float, now: float, events: list[LinkEvent]) -> None:
+        self._queue[0].attempts += 1
+        self._move_to(State.NEUTRAL)
+        self._quiet_until = now + wait_s
+        if self._queue[0].attempts >= self.options.attempts:
+            events.append(SendFailed(self._queue.popleft().token, reason))
+
+    def _put_frame(self, now: float) -> None:
+        outgoing = self._queue[0]
+        outgoing.refusals = 0
+        self._output += outgoing.frames[outgoing.position]
+        self._move_to(State.AWAITING_FRAME_REPLY)
+        self._deadline = now + self.options.reply_timeout_s
+
+    def _on_frame_reply(self, reply: int, now: float, events: list[LinkEvent]) -> None:
+        outgoing = self._queue[0]
+        if reply in (ACK, EOT):
+            outgoing.position += 1
+            if outgoing.position == len(outgoing.frames):
+                self._end_sending(now)
+                events.append(SendCompleted(self._queue.popleft().token))
+                if reply == EOT:
+                    self._quiet_until = now + self.options.interrupt_wait_s
+            elif reply == ACK:
+                self._put_frame(now)
+            else:  # 6.3.5 receiver interrupt: the frame was taken; end, and be quiet for 15 s
+                self._output.append(EOT)
+                self._bid_later("the instrument interrupts each time", self.options.interrupt_wait_s, now, events)
+            return
+        outgoing.refusals += 1
+        if outgoing.refusals >= self.options.attempts:
+            self._end_sending(now)
+            events.append(SendFailed(self._queue.popleft().token, "a frame was refused six times"))
+            return
+        self._output += outgoing.frames[outgoing.position]
+        self._deadline = now + self.options.reply_timeout_s
+
+    def _end_sending(self, now: float) -> None:
+        self._output.append(EOT)
+        self._move_to(State.NEUTRAL)
+        self._quiet_until = now
+
+    def _no_reply(self, now: float, events: list[LinkEvent]) -> None:
+        """6.5.2.1 and 6.5.2.3: 15 s without a reply; end the session."""
+        self._output.append(EOT)
+        if self.state is State.AWAITING_ENQ_REPLY:
+            self._bid_later("no answer to ENQ", self.options.busy_wait_s, now, events)
+            return
+        self._move_to(State.NEUTRAL)
+        self._quiet_until = now + self.options.busy_wait_s
+        events.append(SendFailed(self._queue.popleft().token, "no answer to a frame"))
