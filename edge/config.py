@@ -1,0 +1,153 @@
+"""The configuration of one box: frozen, typed, closed. Read once from a TOML file and handed down as values.
+
+`config_file.load` makes it. Whether the files it names exist is asked by `edge check` only: a box whose certificate is
+gone still serves the bench.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from protocols.uplink.envelope import UplinkError, check_name
+
+AUTO = "auto"
+
+
+def _name(value: str) -> str:
+    try:
+        return check_name(value)
+    except UplinkError as error:
+        raise ValueError(str(error)) from None
+
+
+def _zone(value: str) -> str:
+    if value not in zoneinfo.available_timezones():
+        raise ValueError(f"{value!r} is no time zone; take one like Asia/Shanghai")
+    return value
+
+
+def _given(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it is empty")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, AfterValidator(_given)]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+FilePath = Annotated[Path, Field(strict=False)]
+TcpPort = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Closed(BaseModel):
+    """Every section: no unknown key, no silent conversion, no change after loading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class GatewaySection(Closed):
+    id: Name = Field(description="the box's name as the cloud registered it")
+    campus: Name = Field(description="code of the campus the box stands in")
+    partition: int = Field(ge=0, le=255, description="the partition the cloud gave this box")
+
+
+class StoreSection(Closed):
+    path: FilePath = Field(description="the store's file, on a disk that honours fsync")
+    keep_delivered_days: int = Field(30, ge=0, le=3650)
+    """How long raw bytes and messages stay on the box after the cloud's receipt."""
+    max_megabytes: int = Field(4096, ge=1)
+    """Bound of the store's file. Near it delivered messages go early; undelivered never: then the bench is refused."""
+
+
+class CloudSection(Closed):
+    host: Text = Field(description="name or address of the broker")
+    port: TcpPort = 8883
+    username: Text | None = None
+    password_file: FilePath | None = None
+    tls: bool | None = None
+    """Default: with TLS when one of the files below is given."""
+    ca_file: FilePath | None = None
+    certificate_file: FilePath | None = None
+    key_file: FilePath | None = None
+    window: int = Field(200, ge=1, le=10_000)
+    """Messages sent and not yet covered by a receipt, at most."""
+    batch: int = Field(20, ge=1, le=1000)
+    """Messages in one publish, at most."""
+    receipt_timeout_s: float = Field(300.0, gt=0, strict=False)
+    """A message without a receipt is sent again after this long (and after every reconnect)."""
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> CloudSection:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        return self
+
+    @property
+    def uses_tls(self) -> bool:
+        return bool(self.ca_file or self.certificate_file) if self.tls is None else self.tls
+
+
+class TcpListen(Closed):
+    """The instrument connects to us; a new connection replaces the old one."""
+
+    kind: Literal["tcp_listen"]
+    host: Text = "0.0.0.0"  # noqa: S104 - instruments are on the bench's own network
+    port: TcpPort = Field(description="the TCP port that the instrument connects to")
+    peers: tuple[str, ...] = Field((), strict=False)
+    """Addresses that may connect; empty: any."""
+
+
+class TcpDial(Closed):
+    """We connect to the instrument or to its serial server."""
+
+    kind: Literal["tcp_dial"]
+    host: Text = Field(description="address of the instrument")
+    port: TcpPort = Field(description="the TCP port of the instrument")
+
+
+class SerialLine(Closed):
+    """A tty, or a pty that stands in for one."""
+
+    kind: Literal["serial"]
+    device: FilePath = Field(description="the line's device, such as /dev/ttyUSB0")
+    baud_rate: int = Field(9600, ge=50, le=4_000_000)
+    data_bits: Literal[5, 6, 7, 8] = 8
+    parity: Literal["none", "even", "odd", "mark", "space"] = "none"
+    stop_bits: Literal[1, 2] = 1
+    flow_control: Literal["none", "rtscts", "xonxoff"] = "none"
+
+
+PortSection = Annotated[TcpListen | TcpDial | SerialLine, Field(discriminator="kind")]
+
+
+class LinkSection(Closed):
+    """One instrument's line."""
+
+    id: Name = Field(description="the line's name in the cloud, unique on this box")
+    driver: str = Field(description=f'the instrument\'s driver, or "{AUTO}" to recognise each message')
+    port: PortSection = Field(description='such as { kind = "tcp_listen", port = 5001 }')
+    timezone: TimeZone = "Asia/Shanghai"
+    """The instrument's wall clock: the times in our answers are given in it."""
+
+
+class HealthSection(Closed):
+    file: FilePath | None = None
+    """Where the daemon writes its state for `edge status`; default: beside the store."""
+
+
+class BoxConfig(Closed):
+    """Everything one box needs to know."""
+
+    gateway: GatewaySection = Field(description="who this box is")
+    store: StoreSection = Field(description="where it keeps what it received")
+    cloud: CloudSection = Field(description="where it sends what it received")
+    links: tuple[LinkSection, ...] = Field(strict=False, description="one [[links]] for each instrument")
+    health: HealthSection = HealthSection()
+
+    @property
+    def status_file(self) -> Path:
+        return self.health.file or self.store.path.with_name(self.store.path.name + ".status.json")
