@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     wechat_api_url: str = "https://api.weixin.qq.com"
     wechat_open_url: str = "https://open.weixin.qq.com"
     wechat_report_template_id: str = ""
+    wechat_message_api: Literal["template", "subscribe"] = "template"
+    """Which of WeChat's message calls the account has: template messages, or long-term subscription messages."""
+    wechat_report_fields: dict[str, str] = {
+        "thing1": "hospital",
+        "thing2": "subject",
+        "thing3": "patient",
+        "time4": "released",
+    }
+    """The fields of the account's own message template, and what each carries."""
     sms_url: str = ""
     """HTTP endpoint of the SMS gateway; empty: no SMS is sent and binding by code is refused with the reason."""
     sms_key: SecretStr = SecretStr("")

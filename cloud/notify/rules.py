@@ -1,0 +1,56 @@
+"""Pure rules of messages: which templates exist and what they may say, and when a failed try is repeated.
+
+A message carries only the parameters its template declares, and no template declares a finding, a diagnosis, a value
+or the name of a test: what a stranger reads on a locked screen tells nothing about the patient's health.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+BACK_OFF_S = (5, 15, 60, 300, 900, 3600)
+"""Seconds to the next try after the first, second ... failure; the last repeats until the message expires."""
+SENDING_TIMEOUT = timedelta(seconds=60)
+"""A try that has not ended by then died with its worker; longer than every transport's own time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """`parameters` are all it may carry. `lifetime`: how long it is worth sending. `link` may lead to our own pages
+    only.
+    """
+
+    name: str
+    parameters: frozenset[str]
+    lifetime: timedelta
+
+
+TEMPLATES = {
+    each.name: each
+    for each in (
+        Template("binding_code", frozenset({"code", "minutes"}), timedelta(minutes=5)),
+        Template("report_ready", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
+        Template("report_recalled", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
+    )
+}
+
+
+class TemplateMisused(ValueError):
+    """Our own mistake: a message with an unknown template or with parameters it may not carry."""
+
+
+def checked_parameters(template: str, parameters: dict[str, str]) -> Template:
+    """The template; raises `TemplateMisused` for an unknown one, or when `parameters` are not exactly its own."""
+    found = TEMPLATES.get(template)
+    if found is None:
+        raise TemplateMisused(f"no message template {template!r}")
+    if set(parameters) != found.parameters:
+        raise TemplateMisused(f"{template} carries {sorted(found.parameters)}, not {sorted(parameters)}")
+    return found
+
+
+def next_wait(attempts: int, retry_after_s: float | None = None) -> timedelta:
+    """How long to wait after failure number `attempts` (from 1); the channel's own wish counts when it is longer."""
+    ours = BACK_OFF_S[min(attempts, len(BACK_OFF_S)) - 1]
+    return timedelta(seconds=max(ours, retry_after_s or 0))
