@@ -1,0 +1,31 @@
+"""`python -m simulators COMMAND`: strangers on the wire, each a process of its own, and the demo that starts
+everything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+import simulators.analyzers.command as analyzer_command
+
+Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
+
+
+def commands() -> dict[str, Command]:
+    """Name → (what it is, its arguments, its work)."""
+    return {"analyzer": ("one analyzer", analyzer_command.add_arguments, analyzer_command.run)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="simulators", description=__doc__)
+    which = parser.add_subparsers(dest="command", required=True)
+    table = commands()
+    for name, (help_text, add, _) in table.items():
+        add(which.add_parser(name, help=help_text))
+    parsed = parser.parse_args(arguments)
+    return table[parsed.command][2](parsed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
