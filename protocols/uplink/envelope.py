@@ -116,6 +116,16 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedMessage:
+    """A message of a readable envelope that breaks the contract by itself: kept under its identity, never applied."""
+
+    sequence: int
+    reason: str
+    raw: bytes
+    """Its instrument bytes where they can be read, else its JSON."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """One publish of one link: messages in rising sequence (a batch of at least one)."""
 
@@ -146,6 +156,39 @@ class Envelope:
         if not messages:
             raise UplinkError("an envelope holds at least one message")
         return envelope
+
+    @classmethod
+    def salvage(cls, payload: bytes) -> tuple[Envelope, tuple[RefusedMessage, ...]]:
+        """Every message that can be read, and those that cannot but have a sequence, so that one never blocks its link.
+
+        Raises UplinkError where the envelope itself (version, names, a message without a sequence) cannot be read. The
+        envelope may hold no message at all when each was refused.
+        """
+        data = _load(payload)
+        good: list[Message] = []
+        refused: list[RefusedMessage] = []
+        try:
+            names = check_name(data["gateway"]), check_name(data["epoch"]), check_name(data["link"])
+            for each in data["messages"]:
+                sequence = int(each["sequence"])
+                try:
+                    good.append(_message_from_json(each))
+                except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+                    if sequence < 1:
+                        raise UplinkError("sequence starts at 1") from error
+                    refused.append(RefusedMessage(sequence, f"not a message: {error}", _bytes_of(each)))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UplinkError(f"not an envelope: {error}") from error
+        if not good and not refused:
+            raise UplinkError("an envelope holds at least one message")
+        return cls(*names, tuple(good)), tuple(refused)
+
+
+def _bytes_of(data: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(data["raw"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        return _dump(data)
 
 
 def _message_to_json(message: Message) -> dict[str, Any]:
@@ -233,9 +276,7 @@ class GapRequest:
     last: int
 
     def to_bytes(self) -> bytes:
-        return _dump(
-            {"v": VERSION, "epoch": self.epoch, "link": self.link, "first": self.first, "last": self.last}
-        )
+        return _dump({"v": VERSION, "epoch": self.epoch, "link": self.link, "first": self.first, "last": self.last})
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> GapRequest:
@@ -402,7 +443,7 @@ def _dump(data: dict[str, Any]) -> bytes:
 def _load(payload: bytes) -> dict[str, Any]:
     try:
         data = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UplinkError(f"not JSON: {error}") from error
     if not isinstance(data, dict):
         raise UplinkError("not a JSON object")

@@ -1,0 +1,126 @@
+"""The verbs on boxes: register, lock out, declare a gap lost; and what a registered box is."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cloud.config import settings
+from cloud.gateways.inbox import lost_ranges
+from cloud.gateways.model import Gateway, GatewayStatus, InboxMessage, LinkCursor, LostRange
+from cloud.kit import clock
+from cloud.kit.audit import record
+from cloud.kit.errors import Conflict, Invalid, NotFound
+from protocols.uplink.envelope import UplinkError, check_name
+
+
+def register_gateway(
+    session: Session, *, id: str, name: str, campus_id: uuid.UUID, partition: int | None = None, by: str = "system"
+) -> Gateway:
+    """A new box, known from now on. `partition` None: the one with the fewest boxes; the box's own configuration must
+    name the same.
+
+    Registering the same box again with the same facts gives the row that is there. Raises Invalid for a name that
+    cannot stand in a topic or a partition that does not exist, Conflict when the name is taken by another box.
+    """
+    try:
+        check_name(id)
+    except UplinkError as error:
+        raise Invalid("gateway.name", "网关编号只能由字母、数字、下划线、点和连字符组成，最多 64 个字符。") from error
+    count = settings().partitions
+    if partition is not None and not 0 <= partition < count:
+        raise Invalid("gateway.partition", "分区应在 0 和 {last} 之间。", last=count - 1)
+    known = session.get(Gateway, id)
+    if known is not None:
+        if known.campus_id != campus_id or partition not in (None, known.partition):
+            raise Conflict("gateway.registered", "网关 {gateway} 已经登记在别处。", gateway=id)
+        return known
+    if partition is None:
+        partition = _emptiest(session, count)
+    gateway = Gateway(id=id, name=name, campus_id=campus_id, partition=partition)
+    session.add(gateway)
+    session.flush()
+    record(
+        session,
+        actor=by,
+        action="gateway.register",
+        aggregate=("gateway", id),
+        after={"name": name, "campus": str(campus_id), "partition": partition},
+    )
+    return gateway
+
+
+def _emptiest(session: Session, count: int) -> int:
+    rows = session.execute(select(Gateway.partition, func.count()).group_by(Gateway.partition))
+    boxes: dict[int, int] = {row[0]: row[1] for row in rows}
+    return min(range(count), key=lambda each: (boxes.get(each, 0), each))
+
+
+def lock_out(session: Session, gateway_id: str, *, by: str, reason: str) -> Gateway:
+    """A stolen or retired box: from now on what arrives under its name is quarantined."""
+    gateway = session.get(Gateway, gateway_id, with_for_update=True, populate_existing=True)
+    if gateway is None:
+        raise NotFound("gateway.unknown", "没有登记这个网关。")
+    before = gateway.state
+    gateway.state = GatewayStatus.LOCKED_OUT
+    record(
+        session,
+        actor=by,
+        action="gateway.lock_out",
+        aggregate=("gateway", gateway_id),
+        before={"state": str(before)},
+        after={"state": str(gateway.state)},
+        reason=reason,
+    )
+    return gateway
+
+
+def declare_lost(
+    session: Session, *, gateway: str, epoch: str, link: str, first: int, last: int, by: str, reason: str
+) -> LostRange:
+    """The sequences of the gap that this link stands at will never come; the link goes on behind them.
+
+    Only the gap as it stands now can be declared: raises Conflict when it was filled or has moved in the meantime.
+    """
+    if not reason.strip():
+        raise Invalid("gateway.lost_reason", "请写明为什么认定这些消息已经丢失。")
+    cursor = session.get(LinkCursor, (gateway, epoch, link), with_for_update=True, populate_existing=True)
+    if cursor is None or (cursor.gap_first, cursor.gap_last) != (first, last) or _any_stored(session, cursor):
+        raise Conflict("gateway.gap_moved", "缺口已经变化或已补齐，请刷新页面。")
+    known = lost_ranges(session, (gateway, epoch, link), after=first - 1)
+    if (first, last) in known:
+        raise Conflict("gateway.gap_moved", "缺口已经变化或已补齐，请刷新页面。")
+    lost = LostRange(
+        gateway=gateway,
+        epoch=epoch,
+        link=link,
+        first=first,
+        last=last,
+        declared_at=clock.now(),
+        declared_by=by,
+        reason=reason.strip(),
+    )
+    session.add(lost)
+    session.flush()
+    record(
+        session,
+        actor=by,
+        action="gateway.declare_lost",
+        aggregate=("gateway", gateway),
+        after={"epoch": epoch, "link": link, "first": first, "last": last},
+        reason=reason.strip(),
+    )
+    return lost
+
+
+def _any_stored(session: Session, cursor: LinkCursor) -> bool:
+    """Whether a part of the gap has arrived since the cursor was written."""
+    found = select(InboxMessage.id).where(
+        InboxMessage.gateway == cursor.gateway,
+        InboxMessage.epoch == cursor.epoch,
+        InboxMessage.link == cursor.link,
+        InboxMessage.sequence.between(cursor.gap_first, cursor.gap_last),
+    )
+    return session.execute(found.limit(1)).first() is not None
