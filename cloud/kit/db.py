@@ -74,7 +74,7 @@ class Created:
 
 
 def make_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True)
+    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, hide_parameters=True)
 
 
 @cache

@@ -1,0 +1,96 @@
+"""The table of contents: which slices there are, lowest first, and the web application made of them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import Depends, FastAPI
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.config import settings
+from cloud.kit import db
+from cloud.kit.live import Hub
+from cloud.web import csrf, health, refusals, secrets
+from cloud.web.middleware import Surroundings
+from cloud.web.statics import PREFIX, STATIC_DIR, FingerprintedFiles
+
+SLICES = (
+    "web",
+    "staff",
+    "hospital",
+    "notify",
+    "people",
+    "lis.catalog",
+    "lis.instruments",
+    "lis.orders",
+    "lis.specimens",
+    "lis.worklists",
+    "lis.qc",
+    "lis.verification",
+    "lis.results",
+    "lis.critical",
+    "lis.reports",
+    "his",
+    "gateways",
+    "patient",
+)
+PARTS = ("model", "events", "jobs", "routes")
+
+
+def load_slices() -> None:
+    """Import every slice's tables, facts, reactions and routes, so that all of them are registered."""
+    for name in SLICES:
+        for part in PARTS:
+            if _exists(f"cloud.{name}.{part}"):
+                importlib.import_module(f"cloud.{name}.{part}")
+    for module in ("cloud.kit.audit", "cloud.kit.events", "cloud.web.sessions", "cloud.web.rate"):
+        importlib.import_module(module)
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.hub = Hub(db.engine().url.render_as_string(hide_password=False))
+    listening = asyncio.create_task(app.state.hub.run())
+    yield
+    listening.cancel()
+    with suppress(asyncio.CancelledError):
+        await listening
+
+
+def create_app() -> FastAPI:
+    """The web application on the configured database. Refuses to start with a stand-in in production."""
+    secrets.check(settings())
+    load_slices()
+    app = FastAPI(
+        title="Xinglin",
+        lifespan=_lifespan,
+        dependencies=[Depends(csrf.check)],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.add_middleware(Surroundings)
+    refusals.install(app)
+    app.mount(PREFIX, FingerprintedFiles(directory=STATIC_DIR), name="static")
+    app.include_router(health.router)
+    for name in SLICES:
+        if _exists(f"cloud.{name}.routes"):
+            app.include_router(importlib.import_module(f"cloud.{name}.routes").router)
+
+    @app.get("/", include_in_schema=False)
+    def front_door(request: Request) -> Response:
+        return RedirectResponse("/staff", status_code=303)
+
+    return app

@@ -1,0 +1,66 @@
+"""What each role may do. Rights are granted by role; a slice asks for a permission, never for a role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cloud.web.i18n import mark as N_
+
+PERMISSIONS = {
+    "order.place": N_("开立申请"),
+    "patient.read": N_("查看患者"),
+    "patient.bind": N_("窗口绑定患者手机"),
+    "specimen.print": N_("打印条码"),
+    "specimen.collect": N_("采集标本"),
+    "specimen.receive": N_("接收标本"),
+    "result.read": N_("查看结果"),
+    "result.review": N_("技术审核"),
+    "result.release": N_("签发报告"),
+    "report.read": N_("查看报告"),
+    "report.amend": N_("修正报告"),
+    "unmatched.match": N_("匹配无主结果"),
+    "catalog.read": N_("查看项目字典"),
+    "catalog.edit": N_("维护项目字典"),
+    "catalog.approve": N_("批准参考范围"),
+    "gateway.read": N_("查看网关"),
+    "gateway.configure": N_("配置网关"),
+    "staff.admin": N_("管理账号"),
+    "audit.read": N_("查看审计记录"),
+}
+
+_BENCH = {
+    "order.place",
+    "patient.read",
+    "specimen.print",
+    "specimen.collect",
+    "specimen.receive",
+    "result.read",
+    "result.review",
+    "report.read",
+    "unmatched.match",
+    "catalog.read",
+    "gateway.read",
+}
+
+ROLES: dict[str, frozenset[str]] = {
+    "technician": frozenset(_BENCH),
+    "reviewer": frozenset(_BENCH | {"result.release", "report.amend"}),
+    "director": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit", "catalog.approve", "audit.read"}),
+    "field_engineer": frozenset({"gateway.read", "gateway.configure", "catalog.read"}),
+    "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
+    "admin": frozenset({"staff.admin", "audit.read", "catalog.read", "gateway.read"}),
+}
+
+ROLE_NAMES = {
+    "technician": N_("检验技师"),
+    "reviewer": N_("审核医师"),
+    "director": N_("科室主任"),
+    "field_engineer": N_("现场工程师"),
+    "cashier": N_("收费员"),
+    "admin": N_("系统管理员"),
+}
+
+
+def permissions_of(roles: Iterable[str]) -> frozenset[str]:
+    """All that these roles together may do; an unknown role gives nothing."""
+    return frozenset().union(*(ROLES.get(role, frozenset()) for role in roles))

@@ -1,0 +1,97 @@
+"""Around every request: an id, the language, security headers, one log line and one measurement."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from http.cookies import SimpleCookie
+from urllib.parse import parse_qs
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud.config import settings
+from cloud.web import i18n
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none';"
+    " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), geolocation=(self), microphone=(), payment=()",
+}
+LANGUAGE_LIFETIME_S = 365 * 24 * 3600
+
+REQUESTS = Counter("xinglin_http_requests_total", "HTTP requests answered", ["method", "route", "status"])
+DURATION = Histogram("xinglin_http_request_seconds", "Time to answer an HTTP request", ["route"])
+
+_log = structlog.get_logger()
+
+
+class Surroundings:
+    """Pure ASGI, so that event streams pass through unbuffered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = uuid.uuid4().hex[:12]
+        scope.setdefault("state", {})["request_id"] = request_id
+        asked, language = _language(scope)
+        i18n.use_language(language)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        status = 500
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), request_id, asked)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_on)
+        finally:
+            _measure(scope, status, time.perf_counter() - started)
+
+
+def _language(scope: Scope) -> tuple[str | None, str | None]:
+    """What the address asks for (to be kept), and what this request uses."""
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("lang", [None])[0]
+    if asked in i18n.LANGUAGES:
+        return asked, asked
+    jar = SimpleCookie(Headers(scope=scope).get("cookie", ""))
+    kept = jar.get(i18n.COOKIE)
+    return None, kept.value if kept else None
+
+
+def _add_headers(headers: MutableHeaders, request_id: str, asked_language: str | None) -> None:
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    headers["X-Request-Id"] = request_id
+    https = settings().public_url.startswith("https://")
+    if https:
+        headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+    if asked_language is not None:
+        cookie = f"{i18n.COOKIE}={asked_language}; Path=/; Max-Age={LANGUAGE_LIFETIME_S}; HttpOnly; SameSite=lax"
+        headers.append("Set-Cookie", cookie + ("; Secure" if https else ""))
+
+
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    route = str(getattr(scope.get("route"), "path", "unmatched"))
+    REQUESTS.labels(scope["method"], route, str(status)).inc()
+    DURATION.labels(route).observe(seconds)
+    if not scope["path"].startswith(("/static/", "/healthz", "/metrics")):
+        _log.info("answered", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))

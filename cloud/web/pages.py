@@ -1,0 +1,96 @@
+"""Pages: a slice's template inside one of the two layouts, in the request's language.
+
+``render(request, "lis/results/review.html", {...})``: what stands before the last ``/`` is the slice's folder, the file is
+in its ``templates/``. Templates see ``_``, ``ngettext``, ``static``, ``staff`` (the person signed in, or None), ``csrf_token``,
+``path``, ``language`` and the filters ``moment``, ``day`` and ``clock``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+import cloud
+from cloud.config import settings
+from cloud.kit.clock import local
+from cloud.web import csrf, i18n, navigation
+from cloud.web.statics import static_url
+
+
+def render(
+    request: Request, template: str, context: Mapping[str, Any] | None = None, status: int = 200
+) -> HTMLResponse:
+    """The page as an answer; never stored by a browser or a proxy on the way, for it may name a patient."""
+    content = environment().get_template(template).render({**_surroundings(request), **(context or {})})
+    response = HTMLResponse(content, status_code=status, headers={"Cache-Control": "no-store"})
+    csrf.keep_seed(request, response)
+    return response
+
+
+def render_text(template: str, context: Mapping[str, Any]) -> str:
+    """A template outside a request, in the language of the moment (a label, a message)."""
+    return environment().get_template(template).render(context)
+
+
+def _surroundings(request: Request) -> dict[str, Any]:
+    staff = getattr(request.state, "staff", None)
+    return {
+        "request": request,
+        "path": request.url.path,
+        "staff": staff,
+        "navigation": navigation.groups(staff.permissions) if staff else [],
+        "csrf_token": csrf.token(request),
+        "language": i18n.language(),
+        "languages": i18n.LANGUAGES,
+        "hospital_name": settings().hospital_name,
+        "environment": settings().environment,
+    }
+
+
+@cache
+def environment() -> Environment:
+    """The one Jinja environment: autoescape on, an undefined name is an error and not a blank."""
+    made = Environment(
+        loader=FunctionLoader(_load),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=settings().environment != "production",
+    )
+    made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    made.globals["static"] = static_url
+    made.filters.update({"moment": _moment, "day": _day, "clock": _clock})
+    return made
+
+
+def _load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    slice_name, _, file_name = name.rpartition("/")
+    path = Path(cloud.__file__).parent / slice_name / "templates" / file_name
+    if not path.is_file():
+        return None
+    changed_at = path.stat().st_mtime
+    return path.read_text(encoding="utf-8"), str(path), lambda: path.stat().st_mtime == changed_at
+
+
+def _moment(value: datetime | None) -> str:
+    """``2026-03-01 08:15`` on the hospital's clock."""
+    return "" if value is None else local(value).strftime("%Y-%m-%d %H:%M")
+
+
+def _clock(value: datetime | None) -> str:
+    return "" if value is None else local(value).strftime("%H:%M:%S")
+
+
+def _day(value: date | datetime | None) -> str:
+    if value is None:
+        return ""
+    return (local(value).date() if isinstance(value, datetime) else value).isoformat()
