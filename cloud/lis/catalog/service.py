@@ -1,0 +1,183 @@
+"""The verbs of the catalogue: look up, search by keyboard, find the band that applies, approve a draft."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from cloud.kit import audit, clock
+from cloud.kit.errors import Conflict, NotFound
+from cloud.lis.catalog import rules
+from cloud.lis.catalog.model import ApprovalState, CriticalLimit, Panel, PanelTest, ReferenceRange, Test, Tube
+
+Versioned = type[ReferenceRange] | type[CriticalLimit]
+BANDS: dict[str, Versioned] = {"range": ReferenceRange, "critical": CriticalLimit}
+
+
+def test_by_code(session: Session, code: str) -> Test | None:
+    return session.scalar(select(Test).where(Test.code == code))
+
+
+def tests_by_id(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Test]:
+    return {each.id: each for each in session.scalars(select(Test).where(Test.id.in_(ids)))}
+
+
+def tubes_by_id(session: Session) -> dict[uuid.UUID, Tube]:
+    return {each.id: each for each in session.scalars(select(Tube))}
+
+
+def panel_by_code(session: Session, code: str) -> Panel | None:
+    return session.scalar(select(Panel).where(Panel.code == code))
+
+
+def panel_tests(session: Session, panel_id: uuid.UUID) -> list[Test]:
+    """Its tests, in the panel's order."""
+    found = select(Test).join(PanelTest).where(PanelTest.panel_id == panel_id).order_by(PanelTest.position)
+    return list(session.scalars(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One line offered while somebody types: a panel or a test."""
+
+    kind: str
+    """"panel" or "test"."""
+    code: str
+    name: str
+    name_en: str
+    short_name: str
+    pinyin: str
+    tests: int
+
+
+def search(session: Session, text: str, *, limit: int = 12) -> list[Choice]:
+    """Panels and tests whose code, short name, pinyin initials or name begin with (or hold) `text`; panels first.
+
+    What equals the text comes before what begins with it, and that before what holds it.
+    """
+    wanted = text.strip().lower()
+    if not wanted:
+        return []
+    size = select(func.count()).where(PanelTest.panel_id == Panel.id).scalar_subquery()
+    panels = session.execute(
+        select(Panel, size).where(_matches(Panel, wanted)).order_by(_rank(Panel, wanted), Panel.position).limit(limit)
+    ).all()
+    tests = session.scalars(
+        select(Test)
+        .where(_matches(Test, wanted), Test.orderable, Test.state != ApprovalState.RETIRED)
+        .order_by(_rank(Test, wanted), Test.position)
+        .limit(limit)
+    ).all()
+    found = [
+        Choice("panel", each.code, each.name, each.name_en, each.short_name, each.pinyin, count)
+        for each, count in panels
+    ] + [Choice("test", each.code, each.name, each.name_en, each.short_name, each.pinyin, 1) for each in tests]
+    exact = [each for each in found if wanted in (each.code.lower(), each.short_name.lower(), each.pinyin)]
+    return (exact + [each for each in found if each not in exact])[:limit]
+
+
+def _matches(table: type[Panel] | type[Test], wanted: str) -> ColumnElement[bool]:
+    return or_(
+        func.lower(table.code).startswith(wanted, autoescape=True),
+        func.lower(table.short_name).startswith(wanted, autoescape=True),
+        table.pinyin.startswith(wanted, autoescape=True),
+        func.lower(table.name).contains(wanted, autoescape=True),
+        func.lower(table.name_en).contains(wanted, autoescape=True),
+    )
+
+
+def _rank(table: type[Panel] | type[Test], wanted: str) -> ColumnElement[int]:
+    return case(
+        (func.lower(table.code) == wanted, 0),
+        (func.lower(table.short_name) == wanted, 0),
+        (table.pinyin == wanted, 1),
+        (func.lower(table.name) == wanted, 1),
+        (table.pinyin.startswith(wanted, autoescape=True), 2),
+        else_=3,
+    )
+
+
+def ranges(session: Session, test_id: uuid.UUID) -> list[ReferenceRange]:
+    """Every version of every band, the newest version first."""
+    found = select(ReferenceRange).where(ReferenceRange.test_id == test_id)
+    return list(
+        session.scalars(found.order_by(ReferenceRange.sex, ReferenceRange.age_min_days, ReferenceRange.version.desc()))
+    )
+
+
+def critical_limits(session: Session, test_id: uuid.UUID) -> list[CriticalLimit]:
+    found = select(CriticalLimit).where(CriticalLimit.test_id == test_id)
+    return list(
+        session.scalars(found.order_by(CriticalLimit.sex, CriticalLimit.age_min_days, CriticalLimit.version.desc()))
+    )
+
+
+def range_for(
+    session: Session, test_id: uuid.UUID, *, sex: str, age_days: int | None, on: date, specimen_type: str | None = None
+) -> ReferenceRange | None:
+    """The reference range for such a person on that day, or None: nothing is guessed.
+
+    `specimen_type`: only bands of that specimen or of every one. An approved band wins over a newer draft.
+    """
+    bands = [
+        each for each in ranges(session, test_id) if not specimen_type or each.specimen_type in ("", specimen_type)
+    ]
+    return rules.applicable(bands, sex=sex, age=age_days, on=on)
+
+
+def critical_for(
+    session: Session, test_id: uuid.UUID, *, sex: str, age_days: int | None, on: date
+) -> CriticalLimit | None:
+    """The critical limit for such a person on that day, or None."""
+    return rules.applicable(critical_limits(session, test_id), sex=sex, age=age_days, on=on)
+
+
+def approve(session: Session, kind: str, band_id: uuid.UUID, *, by: str) -> ReferenceRange | CriticalLimit:
+    """Approve one draft range (`kind` "range") or critical limit ("critical"); its older versions end today.
+
+    Conflict when it is no draft any more. Who may do so is checked by the caller (catalog.approve).
+    """
+    table = BANDS[kind]
+    now, today = clock.now(), clock.today()
+    approved: ReferenceRange | CriticalLimit | None = session.scalar(
+        update(table)
+        .where(table.id == band_id, table.state == ApprovalState.DRAFT)
+        .values(state=ApprovalState.APPROVED, approved_by=by, approved_at=now)
+        .returning(table)
+    )
+    if approved is None:
+        if session.get(table, band_id) is None:
+            raise NotFound("band_unknown", "没有这条参考区间或危急值界限。")
+        raise Conflict("band_not_draft", "这条记录已不是草案，可能已由他人批准。请刷新页面。")
+    older = (
+        update(table)
+        .where(
+            table.test_id == approved.test_id,
+            table.sex == approved.sex,
+            table.age_min_days == approved.age_min_days,
+            table.version < approved.version,
+            or_(table.valid_to.is_(None), table.valid_to > today),
+        )
+        .values(valid_to=func.greatest(today, table.valid_from))
+    )
+    session.execute(older)
+    audit.record(
+        session,
+        actor=by,
+        action=f"catalog.{kind}.approve",
+        aggregate=(f"catalog_{kind}", str(band_id)),
+        before={"state": ApprovalState.DRAFT},
+        after={
+            "state": ApprovalState.APPROVED,
+            "low": None if approved.low is None else str(approved.low),
+            "high": None if approved.high is None else str(approved.high),
+            "version": approved.version,
+            "source": approved.source,
+        },
+    )
+    return approved
