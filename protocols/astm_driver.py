@@ -1,0 +1,239 @@
+"""What every ASTM analyzer shares: the walk over the records by the fields of CLSI LIS02-A2, and its answers.
+
+A driver overrides only what its instrument does otherwise. Values are kept as they came; a record that is not
+understood becomes `Undecoded`, so nothing is dropped. Patient fields (P) are not read: sex and age never come from an
+instrument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import ClassVar
+
+from protocols.driver import Driver
+from protocols.links.astm import AstmLink
+from protocols.links.astm_frames import AstmOptions
+from protocols.links.contract import Link
+from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
+from protocols.messages.times import iso_time
+from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded
+
+_SHOWN = 2000
+
+
+@dataclass(slots=True)
+class Context:
+    """What the records above a result say about it."""
+
+    header: Record | None = None
+    order: Record | None = None
+    specimen: str | None = None
+    rack: str | None = None
+    position: str | None = None
+    qc: QcMark | None = None
+    observed_at: str | None = None
+    """Time of the last result of this order: some instruments write it only on the first."""
+    items: list[Item] = field(default_factory=list)
+    last_was_result: bool = False
+
+
+class AstmDriver(Driver):
+    protocol: ClassVar[str] = "astm"
+    link_options: ClassVar[AstmOptions] = AstmOptions()
+    charset: ClassVar[str | None] = None
+    """Where the instrument's character set is known; else it is found by a test of validity."""
+
+    def new_link(self) -> Link:
+        return AstmLink(self.link_options)
+
+    def read(self, payload: bytes) -> AstmMessage:
+        return read_message(payload, self.charset)
+
+    # ------------------------------------------------------------------ decoding
+
+    def decode(self, payload: bytes) -> Decoded:
+        message = self.read(payload)
+        context = Context()
+        for record in message.records:
+            self._take(record, context)
+        header = message.header
+        if header is None:
+            shown = message.records[0].whole()[:_SHOWN] if message.records else ""
+            context.items.insert(0, Undecoded("the message has no header record", shown, 0))
+        return Decoded(
+            items=tuple(context.items),
+            sender=(self.sender(header) or None) if header else None,
+            message_id=(header.text(3) or None) if header else None,
+            charset=message.charset,
+        )
+
+    def _take(self, record: Record, context: Context) -> None:
+        kind = record.kind
+        if kind == "R":
+            context.items.append(self.observation(record, context))
+        elif kind == "O":
+            self.begin_order(record, context)
+        elif kind == "C":
+            self._comment(record, context)
+            return
+        elif kind == "H":
+            context.header, context.order = record, None
+            context.specimen = context.rack = context.position = context.qc = context.observed_at = None
+        elif kind == "P":
+            context.order = context.specimen = context.qc = context.observed_at = None
+        elif kind == "Q":
+            context.items.append(self.host_query(record))
+        elif kind == "M":
+            self.manufacturer(record, context)
+        elif kind == "L":
+            self._terminator(record, context)
+        else:
+            context.items.append(Undecoded("unknown record type", record.whole()[:_SHOWN], record.index))
+        context.last_was_result = kind == "R"
+
+    def sender(self, header: Record) -> str:
+        """H.5 as the instrument names itself: its first component."""
+        return header.component(5, 1) or header.text(5)
+
+    def begin_order(self, record: Record, context: Context) -> None:
+        context.order = record
+        context.observed_at = None
+        context.specimen, context.rack, context.position = self.specimen(record)
+        context.qc = self.qc_mark(record, context)
+
+    def specimen(self, order: Record) -> tuple[str | None, str | None, str | None]:
+        """Specimen, rack and position of an order. O.3 is the specimen, O.4 the instrument's own."""
+        for number in (3, 4):
+            for part in order.components(number):
+                if part:
+                    return part, None, None
+        return None, None, None
+
+    def qc_mark(self, order: Record, context: Context) -> QcMark | None:
+        """O.12 Q ("treat as QC") or H.12 Q mark control material (LIS02-A2 8.4.12, 6.12)."""
+        header_says = context.header is not None and context.header.text(12) == "Q"
+        if order.text(12) != "Q" and not header_says:
+            return None
+        described = [part for part in order.components(16) if part]
+        return QcMark(material=context.specimen, level=described[-1] if described else None)
+
+    def code(self, result: Record) -> tuple[str, str | None]:
+        """The instrument's code of the test and what else names it. Component 4 of R.3 is the local code."""
+        parts = result.components(3)
+        filled = [part for part in parts if part]
+        if len(parts) >= 4 and parts[3] and not any(parts[:3]):
+            return parts[3], "^".join(part for part in parts[4:] if part) or None
+        return "^".join(filled), None
+
+    def value(self, result: Record) -> str:
+        """R.4; one of several components is enough where the others are blank, else they stay together."""
+        return "^".join(part for part in result.components(4) if part)
+
+    def flags(self, result: Record) -> tuple[str, ...]:
+        """Every letter of R.7 as sent; ``A,A`` is no standard but Erba's way."""
+        raw = result.raw(7)
+        if not raw:
+            return ()
+        if len(raw) == 1:
+            return (raw,) if raw != " " else ()
+        return tuple(part for repeat in result.repeats(7) for part in repeat if part)
+
+    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
+        code, name = self.code(record)
+        if not code:
+            return Undecoded("result without a test code", record.whole()[:_SHOWN], record.index)
+        observed_at = iso_time(record.raw(13)) or iso_time(record.raw(12))
+        if observed_at:
+            context.observed_at = observed_at
+        return Observation(
+            specimen=context.specimen,
+            code=code,
+            value=self.value(record) or None,
+            unit=record.text(5) or None,
+            flags=self.flags(record),
+            observed_at=observed_at or context.observed_at or self.order_time(context),
+            reference_range=record.text(6).strip("^") or None,
+            status=record.text(9) or None,
+            name=name,
+            operator=record.text(11).strip("^") or None,
+            module=record.text(14) or None,
+            rack=context.rack,
+            position=context.position,
+            qc=context.qc,
+            record=record.index,
+        )
+
+    def order_time(self, context: Context) -> str | None:
+        """O.23, when the results were reported: for instruments that write no time on a result."""
+        return iso_time(context.order.raw(23)) if context.order is not None else None
+
+    def _comment(self, record: Record, context: Context) -> None:
+        """A comment belongs to the record before it: to a result, else it stands by itself."""
+        text = "^".join(part for part in record.components(4) if part)
+        if not text:
+            return
+        last = context.items[-1] if context.items else None
+        if context.last_was_result and isinstance(last, Observation):
+            context.items[-1] = replace(last, comments=(*last.comments, text))
+        else:
+            context.items.append(InstrumentEvent("comment", context.specimen, text, record=record.index))
+
+    def manufacturer(self, record: Record, context: Context) -> None:
+        """M records are the vendor's own: carried whole."""
+        context.items.append(
+            InstrumentEvent("manufacturer record", context.specimen, record.whole(), record=record.index)
+        )
+
+    def _terminator(self, record: Record, context: Context) -> None:
+        code = record.text(3)
+        if code not in ("", "N", "F"):
+            context.items.append(InstrumentEvent("termination", None, code, record=record.index))
+
+    # ------------------------------------------------------------------ host query
+
+    def host_query(self, record: Record) -> HostQuery:
+        """Q.3 is patient^specimen in the standard, several by repeat; ``ALL`` asks for everything."""
+        repeats = record.repeats(3)
+        if any(part.upper() == "ALL" for repeat in repeats for part in repeat):
+            return HostQuery((), everything=True, record=record.index)
+        specimens = tuple(found for repeat in repeats if (found := self.queried_specimen(repeat)))
+        return HostQuery(specimens, query_id=record.text(2) or None, record=record.index)
+
+    def queried_specimen(self, parts: Sequence[str]) -> str | None:
+        if len(parts) >= 2 and parts[1]:
+            return parts[1]
+        return next((part for part in parts if part), None)
+
+    def respond(
+        self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
+    ) -> Sequence[bytes]:
+        queries = [item for item in decoded.items if isinstance(item, HostQuery)]
+        return [self.answer(query, orders, now) for query in queries] if self.answers_host_queries else []
+
+    def answer(self, query: HostQuery, orders: Mapping[str, Sequence[Order]], now: datetime) -> bytes:
+        """One message with all that is ordered. None: L.3 "I", no information for the last query (LIS02-A2 13.3)."""
+        specimens = orders if query.everything else query.specimens
+        known = [order for specimen in specimens for order in orders.get(specimen, ()) if not order.cancelled]
+        return build_message([self.reply_header(now), *self._order_records(known), ("L", "1", "N" if known else "I")])
+
+    def reply_header(self, now: datetime) -> tuple[str, ...]:
+        return ("H", "\\^&", "", "", "", "", "", "", "", "", "", "P", "1", now.strftime("%Y%m%d%H%M%S"))
+
+    def _order_records(self, orders: Sequence[Order]) -> Iterator[Sequence[str]]:
+        for number, order in enumerate(orders, start=1):
+            yield self.patient_record(number, order)
+            yield self.order_record(order)
+
+    def patient_record(self, number: int, order: Order) -> Sequence[str]:
+        """Only what the order carries: by default no name leaves the cloud."""
+        name = escape(order.patient_name or "")
+        known = ("", escape(order.patient_id or ""), "", name, "", escape(order.birth_date or ""), order.sex or "")
+        return ("P", str(number), *known) if any(known) else ("P", str(number))
+
+    def order_record(self, order: Order) -> Sequence[str]:
+        tests = "\\".join(f"^^^{escape(code)}" for code in order.codes)
+        collected = escape(order.collected_at or "")
+        head = ("O", "1", escape(order.specimen), "", tests, order.priority, "", collected, "", "", "", "N")
+        return (*head, "", "", "", escape(order.specimen_type or ""), *[""] * 9, "Q")

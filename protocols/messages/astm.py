@@ -1,0 +1,175 @@
+"""Records of ASTM E1394 / CLSI LIS02-A2: reading with the delimiters that each header declares, and building.
+
+Fields are counted from 1 as in the standard (field 1 is the record type). A record is split once into fields;
+components and repeats are split where they are read, and escapes are taken away last, after splitting (5.4.5).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from protocols.messages.charset import decode_text
+
+_HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Delimiters:
+    """H.1 and H.2. Erba and the standard's own text use a backtick to repeat, GeneXpert declares ``@^\\``."""
+
+    field: str = "|"
+    repeat: str = "\\"
+    component: str = "^"
+    escape: str = "&"
+
+    def definition(self) -> str:
+        return f"{self.repeat}{self.component}{self.escape}"
+
+
+STANDARD = Delimiters()
+
+
+def read_delimiters(header: str) -> Delimiters:
+    """From a header record. What it leaves out is standard; a doubled repeat delimiter (seen) is taken as one."""
+    field = header[1:2]
+    if not field or field.isalnum():
+        return STANDARD
+    declared = header[2:].split(field, 1)[0]
+    if len(declared) >= 4 and declared[0] == declared[1]:
+        return Delimiters(field, declared[:2], declared[2], declared[3])
+    padded = declared + STANDARD.definition()[len(declared) :]
+    return Delimiters(field, padded[0], padded[1], padded[2])
+
+
+class Record:
+    """One record. `fields` holds the raw text, `fields[0]` the record type; all reading methods count from 1."""
+
+    __slots__ = ("charset", "delimiters", "fields", "index", "kind")
+
+    def __init__(self, text: str, delimiters: Delimiters, charset: str, index: int) -> None:
+        self.fields = text.split(delimiters.field)
+        self.kind = self.fields[0].strip().upper()
+        self.delimiters = delimiters
+        self.charset = charset
+        self.index = index
+
+    def raw(self, number: int) -> str:
+        """Field as it stands, "" where the record is shorter."""
+        return self.fields[number - 1] if number <= len(self.fields) else ""
+
+    def text(self, number: int) -> str:
+        """Field without padding and escapes."""
+        return self.plain(self.raw(number)).strip()
+
+    def components(self, number: int) -> list[str]:
+        """Components of the first repeat, each without padding and escapes."""
+        first = self.raw(number).split(self.delimiters.repeat, 1)[0]
+        return self.parts(first)
+
+    def component(self, number: int, position: int) -> str:
+        """One component counted from 1, "" where there is none."""
+        parts = self.components(number)
+        return parts[position - 1] if position <= len(parts) else ""
+
+    def repeats(self, number: int) -> list[list[str]]:
+        """Components of every repeat of a field; [] for an empty field."""
+        raw = self.raw(number)
+        return [self.parts(each) for each in raw.split(self.delimiters.repeat)] if raw else []
+
+    def parts(self, repeat: str) -> list[str]:
+        return [self.plain(each).strip() for each in repeat.split(self.delimiters.component)]
+
+    def plain(self, text: str) -> str:
+        """`text` without escapes."""
+        return unescape(text, self.delimiters, self.charset) if self.delimiters.escape in text else text
+
+    def whole(self) -> str:
+        return self.delimiters.field.join(self.fields)
+
+
+def unescape(text: str, delimiters: Delimiters, charset: str = "latin-1") -> str:
+    """``&F& &S& &R& &E& &Xhh..&`` become what they stand for; ``&H& &N&`` (highlighting) and ``&Z..&`` vanish.
+
+    An unknown or unpaired escape is data and stays (LIS02-A2 5.4.5).
+    """
+    escape = delimiters.escape
+    pieces = text.split(escape)
+    found = [pieces[0]]
+    position = 1
+    while position < len(pieces):
+        meaning = _meaning(pieces[position], delimiters, charset) if position + 1 < len(pieces) else None
+        if meaning is None:
+            found.append(escape + pieces[position])
+            position += 1
+        else:
+            found.append(meaning + pieces[position + 1])
+            position += 2
+    return "".join(found)
+
+
+def _meaning(code: str, delimiters: Delimiters, charset: str) -> str | None:
+    simple = {
+        "F": delimiters.field,
+        "S": delimiters.component,
+        "R": delimiters.repeat,
+        "E": delimiters.escape,
+        "H": "",
+        "N": "",
+    }.get(code)
+    if simple is not None:
+        return simple
+    if code.startswith("Z"):
+        return ""
+    coded = _HEX.fullmatch(code)
+    return bytes.fromhex(coded[1]).decode(charset, errors="replace") if coded else None
+
+
+def escape(text: str, delimiters: Delimiters = STANDARD) -> str:
+    """`text` made safe to stand in a field; control characters are dropped."""
+    sign = delimiters.escape
+    text = text.replace(sign, f"{sign}E{sign}")
+    for character, code in (
+        (delimiters.field, "F"),
+        (delimiters.component, "S"),
+        (delimiters.repeat, "R"),
+    ):
+        text = text.replace(character, f"{sign}{code}{sign}")
+    return "".join(each for each in text if each >= " ")
+
+
+class AstmMessage:
+    """The records of one payload in their order, with the character set they were read with."""
+
+    __slots__ = ("charset", "records")
+
+    def __init__(self, records: list[Record], charset: str) -> None:
+        self.records = records
+        self.charset = charset
+
+    @property
+    def header(self) -> Record | None:
+        return self.records[0] if self.records and self.records[0].kind == "H" else None
+
+
+def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
+    """Never raises. Records end with CR; LF and CR LF are taken too. Every header sets the delimiters anew."""
+    text, used = decode_text(payload, charset)
+    if "\n" in text:
+        text = text.replace("\n", "\r")
+    delimiters = STANDARD
+    records: list[Record] = []
+    for line in text.split("\r"):
+        if not line or line.isspace():
+            continue
+        if line[0] in "Hh" and not line[1:2].isalnum():
+            delimiters = read_delimiters(line)
+        records.append(Record(line, delimiters, used, len(records)))
+    return AstmMessage(records, used)
+
+
+def build_message(records: Iterable[Sequence[str]], charset: str = "utf-8") -> bytes:
+    """Records of ready fields (escaped by the caller where they are data), each ended with CR, standard delimiters."""
+    lines = ["|".join(fields) for fields in records]
+    return ("\r".join(lines) + "\r").encode(charset, errors="replace")
