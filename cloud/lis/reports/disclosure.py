@@ -1,4 +1,5 @@
-"""The one rule that says whether a report may be given to a patient (REP-1): used by phone, self-service print and share.
+"""The one rule that says whether a report may be given to a patient (REP-1): used by phone, self-service print and
+share.
 
 Pure: the marks were set in the release transaction, the clock and the director's limits are handed in.
 """
@@ -48,7 +49,9 @@ class ReportMarks:
 @dataclass(frozen=True, slots=True)
 class DisclosureLimits:
     critical_after: timedelta | None = None
-    """The director's limit: a critical report is given this long after release even without read-back. None: it waits."""
+    """The director's limit: a critical report is given this long after release even without read-back. None: it waits.
+    
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,9 @@ def disclosure(
 ) -> Disclosure:
     """May `reader` have this report through `channel` at `now`?
 
-    A recalled report is given to nobody. Clinicians read everything else, but only through the staff's channel: on a phone, a
-    kiosk or a share there is no knowing who looks. For patients, sensitive waits for the clinician and critical for the
-    read-back (or the limit); where both marks stand, both must be lifted.
+    A recalled report is given to nobody. Clinicians read everything else, but only through the staff's channel: on a
+    phone, a kiosk or a share there is no knowing who looks. For patients, sensitive waits for the clinician and
+    critical for the read-back (or the limit); where both marks stand, both must be lifted.
     """
     if report.recalled:
         return Disclosure(False, Reason.RECALLED)

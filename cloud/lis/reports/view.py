@@ -1,4 +1,6 @@
-"""A report as its readers get it: the frozen content of one version as values. JSON in the database, these types outside."""
+"""A report as its readers get it: the frozen content of one version as values. JSON in the database, these types
+outside.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.kit.db import Base, Created, Identified
 from cloud.kit.errors import Conflict
+from cloud.web.i18n import mark as N_
 
 
 class ResultState(StrEnum):
@@ -130,7 +131,7 @@ class Result(Identified, Created, Base):
     def move_to(self, state: ResultState) -> None:
         """The only way `state` changes; refuses what `MOVES` does not allow."""
         if state not in MOVES[ResultState(self.state)]:
-            raise Conflict("result.state", "结果的状态不允许这样做，请刷新页面。", state=str(self.state))
+            raise Conflict("result.state", N_("结果的状态不允许这样做，请刷新页面。"), state=str(self.state))
         self.state = state
 
 

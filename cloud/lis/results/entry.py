@@ -1,0 +1,145 @@
+"""One value on its way to a row: as sent, in the catalogue's unit, and with its verdict."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from cloud.kit import clock
+from cloud.lis.catalog.model import Test
+from cloud.lis.results.judging import Background, judged, range_text
+from cloud.lis.results.matching import Match
+from cloud.lis.results.model import Result
+from cloud.lis.specimens.model import Specimen
+from cloud.lis.verification import consistency
+from cloud.lis.verification.rules import Measured, Verdict, across
+from cloud.lis.verification.values import convert
+from protocols.model import Observation
+
+_DETAILS = (
+    "status",
+    "dilution",
+    "operator",
+    "module",
+    "reagent_lot",
+    "calibrator_lot",
+    "rack",
+    "position",
+    "name",
+    "reference_range",
+)
+"""Kept with the result as the instrument sent them; the instrument's own range is information, never the one that
+judges.
+"""
+
+
+@dataclass(slots=True)
+class Entry:
+    """An observation (or a typed value) between reading and storing."""
+
+    at: int
+    observation: Observation
+    match: Match
+    measured: Measured
+    verdict: Verdict | None = None
+
+
+def read(at: int, observation: Observation, match: Match) -> Entry:
+    """The value in the catalogue's unit. A unit other than the channel's is not converted: it is held."""
+    channel, test = match.channel, match.test
+    expected = channel is None or not channel.unit or not observation.unit or same_unit(observation.unit, channel.unit)
+    factor = channel.factor if channel is not None and expected else Decimal(1)
+    text, quantity = convert(observation.value or "", factor, test.decimals)
+    measured = Measured(
+        text=text,
+        quantity=quantity,
+        value_type=test.value_type,
+        unit_expected=expected,
+        raw_unit=observation.unit,
+        instrument_flags=observation.flags,
+        status=observation.status,
+        taken_at=clock.from_instrument(observation.observed_at),
+    )
+    return Entry(at, observation, match, measured)
+
+
+def judge_entries(entries: Sequence[Entry], known: Background, chosen: Mapping[str, Result]) -> None:
+    """Give every entry its verdict: alone, and together with the specimen's other chosen values (by test code)."""
+    numbers = {
+        code: result.number
+        for code, result in chosen.items()
+        if result.number is not None and result.comparator is None
+    }
+    for entry in entries:
+        entry.verdict = judged(entry.match.test, entry.measured, known)
+        quantity = entry.measured.quantity
+        if quantity is not None and quantity.comparator is None and entry.measured.unit_expected:
+            numbers[entry.match.test.code] = quantity.number
+        else:
+            numbers.pop(entry.match.test.code, None)
+    extra = across(numbers, consistency.CHECKS)
+    for entry in entries:
+        if entry.verdict is not None and entry.match.test.code in extra:
+            entry.verdict = entry.verdict.with_reasons(extra[entry.match.test.code])
+
+
+def same_unit(sent: str, expected: str) -> bool:
+    """Alike but for case, blanks and the ways to write a power or a micro sign."""
+    return _unit_key(sent) == _unit_key(expected)
+
+
+def _unit_key(unit: str) -> str:
+    key = "".join(unit.split()).lower()
+    for written, plain in (("µ", "u"), ("μ", "u"), ("×", "x"), ("*", "x"), ("^", ""), ("**", "")):
+        key = key.replace(written, plain)
+    return key.removeprefix("x")
+
+
+def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_at: datetime) -> Result:
+    """The row of a judged entry; run, choice and origin are the caller's."""
+    verdict, measured, test = entry.verdict, entry.measured, entry.match.test
+    if verdict is None:
+        raise ValueError("an entry is judged before it becomes a row")
+    observation, bounds, previous = entry.observation, known.ranges.get(test.id), known.previous.get(test.id)
+    return Result(
+        order_item_id=entry.match.item.id,
+        specimen_id=specimen.id,
+        person_id=specimen.person_id,
+        test_id=test.id,
+        channel_code=observation.code,
+        raw_value=observation.value,
+        raw_unit=observation.unit,
+        value_text=measured.text,
+        number=measured.quantity.number if measured.quantity else None,
+        comparator=measured.quantity.comparator if measured.quantity else None,
+        unit=reported_unit(test, entry),
+        flag=verdict.flag,
+        critical=verdict.critical,
+        sensitive=bool(test.sensitive),
+        draft=verdict.draft,
+        held=verdict.held,
+        range_id=None if bounds is None else uuid.UUID(bounds.id),
+        range_low=bounds.low if bounds else None,
+        range_high=bounds.high if bounds else None,
+        range_text=range_text(bounds),
+        decision=verdict.to_json(),
+        previous_result_id=previous.id if previous else None,
+        previous_value=previous.value_text if previous else None,
+        previous_at=previous.observed_at or previous.received_at if previous else None,
+        delta_percent=verdict.delta_percent,
+        instrument_flags=list(observation.flags),
+        comments=list(observation.comments),
+        details={name: getattr(observation, name) for name in _DETAILS if getattr(observation, name) is not None},
+        instrument_run=observation.run,
+        observed_at=measured.taken_at,
+        observed_at_raw=observation.observed_at,
+        received_at=received_at,
+    )
+
+
+def reported_unit(test: Test, entry: Entry) -> str:
+    """The catalogue's unit; the instrument's own where it was not the expected one (the result is held for it)."""
+    return test.unit if entry.measured.unit_expected else (entry.observation.unit or test.unit)

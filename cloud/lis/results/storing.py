@@ -1,0 +1,286 @@
+"""From matched observations to rows: new result, rerun, resend or a value after release; and what matched nothing."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from cloud.kit import clock
+from cloud.kit.events import publish
+from cloud.kit.live import announce
+from cloud.lis.catalog.model import Test
+from cloud.lis.orders.model import ItemState, OrderItem
+from cloud.lis.results import judging
+from cloud.lis.results.entry import Entry, judge_entries, new_result, read
+from cloud.lis.results.events import ResultsReceived
+from cloud.lis.results.matching import Lookup, Match
+from cloud.lis.results.model import (
+    OPEN_STATES,
+    Result,
+    ResultAttachment,
+    ResultResend,
+    ResultState,
+    UnmatchedReason,
+    UnmatchedResult,
+)
+from cloud.lis.results.source import MessageSource
+from cloud.lis.specimens.model import Specimen
+from protocols.model import Item, Observation, Undecoded
+from protocols.uplink.items import item_to_json
+
+Placed = tuple[int, Observation]
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of the observations of one message."""
+
+    matched: int = 0
+    after_release: int = 0
+    unmatched: int = 0
+    resent: int = 0
+    attachments: int = 0
+
+
+@dataclass(slots=True)
+class _Work:
+    """The observations of one specimen."""
+
+    specimen: Specimen
+    placed: list[tuple[int, Observation, Match]] = field(default_factory=list)
+
+
+def store_observations(
+    session: Session, source: MessageSource, found: Lookup, observations: Sequence[Placed]
+) -> Stored:
+    """Sort observations to their specimens and store each specimen's; the sheets are locked already (`look_up`)."""
+    stored = Stored()
+    work: dict[uuid.UUID, _Work] = {}
+    strays: list[tuple[int, Observation, UnmatchedReason]] = []
+    for at, observation in observations:
+        match = found.match(observation)
+        specimen = found.specimen_of(observation)
+        if specimen is not None:
+            stored.attachments += _attach(session, source, specimen, at, observation)
+        if isinstance(match, Match):
+            work.setdefault(match.specimen.id, _Work(match.specimen)).placed.append((at, observation, match))
+        elif not (specimen is not None and observation.attachments and observation.quantity is None):
+            strays.append((at, observation, match))
+    for each in work.values():
+        store_results(session, source, found.instrument_id, each.specimen, each.placed, stored)
+    _keep_strays(session, source, found, strays, stored)
+    return stored
+
+
+def store_results(
+    session: Session,
+    source: MessageSource,
+    instrument_id: uuid.UUID | None,
+    specimen: Specimen,
+    placed: Sequence[tuple[int, Observation, Match]],
+    stored: Stored,
+) -> list[Result]:
+    """Results of one specimen; returns the new rows, in the order of `placed`."""
+    rows = session.scalars(
+        select(Result)
+        .where(Result.order_item_id.in_({match.item.id for _, _, match in placed}))
+        .order_by(Result.run)
+        .execution_options(populate_existing=True)
+    ).all()
+    history: dict[uuid.UUID, list[Result]] = {}
+    for row in rows:
+        history.setdefault(row.order_item_id, []).append(row)
+    entries: list[Entry] = []
+    for at, observation, match in placed:
+        first = resent_of(history.get(match.item.id, []), instrument_id, observation)
+        if first is not None:
+            session.add(
+                ResultResend(result_id=first.id, inbox_id=source.inbox_id, ordinal=at, received_at=source.received_at)
+            )
+            stored.resent += 1
+            continue
+        entries.append(read(at, observation, match))
+    if not entries:
+        return []
+    known = judging.background(session, specimen, [each.match.test for each in entries])
+    judge_entries(entries, known, chosen_numbers(session, specimen.id))
+    added = [_add(session, source, instrument_id, specimen, known, each, history) for each in entries]
+    session.flush()
+    stored.matched += len(added)
+    stored.after_release += sum(each.after_release for each in added)
+    announce_results(session, specimen, added)
+    return added
+
+
+def _add(
+    session: Session,
+    source: MessageSource,
+    instrument_id: uuid.UUID | None,
+    specimen: Specimen,
+    known: judging.Background,
+    entry: Entry,
+    history: dict[uuid.UUID, list[Result]],
+) -> Result:
+    earlier = history.setdefault(entry.match.item.id, [])
+    result = new_result(entry, specimen, known, received_at=source.received_at)
+    result.instrument_id, result.inbox_id, result.ordinal = instrument_id, source.inbox_id, entry.at
+    choose_newest(session, result, entry.match.item, earlier)
+    earlier.append(result)
+    session.add(result)
+    return result
+
+
+def choose_newest(session: Session, result: Result, item: OrderItem, earlier: Sequence[Result]) -> None:
+    """The newest run of an unreleased item is the chosen one and waits for review; after release nothing moves by
+    itself.
+    """
+    result.run = len(earlier) + 1
+    if item.state == ItemState.RELEASED:
+        result.after_release, result.chosen = True, False
+        return
+    for before in earlier:
+        if before.chosen:
+            before.chosen = False
+            if before.state in OPEN_STATES:
+                before.move_to(ResultState.SUPERSEDED)
+    session.flush()  # the old choice is given up before the new one stands: at most one, at every moment
+    session.execute(
+        update(OrderItem)
+        .where(OrderItem.id == item.id, OrderItem.state == ItemState.RECEIVED)
+        .values(state=ItemState.RESULTED)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def resent_of(earlier: Sequence[Result], instrument_id: uuid.UUID | None, observation: Observation) -> Result | None:
+    """The result that the instrument sends a second time, if it is one: alike in all that it says of the measurement.
+
+    After a rerun was asked for, the same value without a time or run number is taken for the rerun.
+    """
+    for row in earlier:
+        same = (
+            row.instrument_id == instrument_id
+            and row.channel_code == observation.code
+            and row.raw_value == observation.value
+            and row.raw_unit == observation.unit
+            and row.instrument_run == observation.run
+            and row.observed_at_raw == observation.observed_at
+            and row.instrument_flags == list(observation.flags)
+            and row.details.get("status") == observation.status
+        )
+        told_apart = observation.observed_at is not None or observation.run is not None
+        if same and (told_apart or row.rerun_requested_at is None):
+            return row
+    return None
+
+
+def chosen_numbers(session: Session, specimen_id: uuid.UUID) -> dict[str, Result]:
+    """The chosen results of a specimen by test code: what new values have to agree with."""
+    rows = session.execute(
+        select(Test.code, Result)
+        .join(Result, Result.test_id == Test.id)
+        .where(Result.specimen_id == specimen_id, Result.chosen)
+    )
+    return dict(rows.tuples().all())
+
+
+def announce_results(session: Session, specimen: Specimen, added: Sequence[Result]) -> None:
+    """The stored fact, and the sign to the pages that are open."""
+    if not added:
+        return
+    publish(
+        session,
+        ResultsReceived(
+            aggregate_id=specimen.id,
+            order_id=specimen.order_id,
+            person_id=specimen.person_id,
+            result_ids=tuple(each.id for each in added),
+            contains_critical=any(each.critical for each in added),
+            after_release=any(each.after_release for each in added),
+        ),
+    )
+    announce(session, "results", {"specimen": str(specimen.id), "accession": specimen.accession})
+
+
+def _attach(session: Session, source: MessageSource, specimen: Specimen, at: int, observation: Observation) -> int:
+    for attachment in observation.attachments:
+        session.add(
+            ResultAttachment(
+                specimen_id=specimen.id,
+                inbox_id=source.inbox_id,
+                ordinal=at,
+                code=observation.code,
+                name=attachment.name,
+                media_type=attachment.media_type,
+                data=attachment.data,
+                reference=attachment.reference,
+                received_at=source.received_at,
+            )
+        )
+    return len(observation.attachments)
+
+
+def _keep_strays(
+    session: Session,
+    source: MessageSource,
+    found: Lookup,
+    strays: Sequence[tuple[int, Observation, UnmatchedReason]],
+    stored: Stored,
+) -> None:
+    if not strays:
+        return
+    waiting = session.scalars(
+        select(UnmatchedResult).where(
+            UnmatchedResult.gateway == source.gateway,
+            UnmatchedResult.link == source.link,
+            UnmatchedResult.specimen.in_({each.specimen for _, each, _ in strays}),
+            UnmatchedResult.inbox_id != source.inbox_id,
+        )
+    ).all()
+    seen = {_identity(each.item) for each in waiting}
+    for at, observation, reason in strays:
+        row = unmatched_row(source, found, at, observation, reason)
+        if observation.observed_at is not None and _identity(row.item) in seen:
+            row.state = "resend"
+            stored.resent += 1
+        else:
+            stored.unmatched += 1
+        session.add(row)
+    announce(session, "unmatched", {"link": source.link})
+
+
+_SAME = ("specimen", "code", "value", "unit", "run", "observed_at", "flags", "status")
+
+
+def _identity(item: dict[str, object]) -> str:
+    return repr(
+        [item.get(key) for key in ("specimen", "code", "value", "unit", "run", "observed_at", "flags", "status")]
+    )
+
+
+def unmatched_row(
+    source: MessageSource, found: Lookup, at: int, item: Item, reason: UnmatchedReason
+) -> UnmatchedResult:
+    """The row that keeps an item which belongs nowhere yet."""
+    observation = item if isinstance(item, Observation) else None
+    specimen = found.specimen_of(observation) if observation else None
+    return UnmatchedResult(
+        inbox_id=source.inbox_id,
+        ordinal=at,
+        gateway=source.gateway,
+        link=source.link,
+        instrument_id=found.instrument_id,
+        specimen_id=specimen.id if specimen else None,
+        reason=reason,
+        specimen=observation.specimen if observation else None,
+        code=observation.code if observation else "",
+        value=observation.value if observation else (item.reason if isinstance(item, Undecoded) else None),
+        unit=observation.unit if observation else None,
+        observed_at=clock.from_instrument(observation.observed_at) if observation else None,
+        received_at=source.received_at,
+        item=item_to_json(item),
+    )
