@@ -8,13 +8,21 @@ import sys
 from collections.abc import Callable, Sequence
 
 import simulators.analyzers.command as analyzer_command
+import simulators.his.command as his_command
+import simulators.sms.service as sms_service
+import simulators.wechat.service as wechat_service
 
 Command = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 
 
 def commands() -> dict[str, Command]:
     """Name → (what it is, its arguments, its work)."""
-    return {"analyzer": ("one analyzer", analyzer_command.add_arguments, analyzer_command.run)}
+    return {
+        "analyzer": ("one analyzer", analyzer_command.add_arguments, analyzer_command.run),
+        "his": ("a hospital information system", his_command.add_arguments, his_command.run),
+        "wechat": ("WeChat's platform", wechat_service.add_arguments, wechat_service.run),
+        "sms": ("an SMS gateway", sms_service.add_arguments, sms_service.run),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -111,19 +111,23 @@ def dial(host: str, port: int) -> Connect:
     return connect
 
 
-def answer(host: str, port: int) -> tuple[Connect, int]:
-    """The instrument (or its terminal server) waits to be called. Gives also the port, which may have been 0."""
-    listener = socket.create_server((host, port))
+class Answering:
+    """The instrument (or its terminal server) waits to be called; calling this gives the next caller's line."""
 
-    def connect() -> Line:
-        listener.settimeout(5)
+    def __init__(self, host: str, port: int) -> None:
+        self._listener = socket.create_server((host, port))
+        self.port: int = self._listener.getsockname()[1]
+
+    def __call__(self) -> Line:
+        self._listener.settimeout(5)
         try:
-            connection, _ = listener.accept()
+            connection, _ = self._listener.accept()
         except OSError as error:
-            raise LineBroken(f"nobody called {host}:{port}: {error}") from error
+            raise LineBroken(f"nobody called port {self.port}: {error}") from error
         return TcpLine(connection)
 
-    return connect, listener.getsockname()[1]
+    def close(self) -> None:
+        self._listener.close()
 
 
 def serial_device(path: Path) -> Connect:

@@ -21,7 +21,7 @@ from simulators.analyzers.station import Control, Settings, Station
 from simulators.analyzers.sysmex_xn import SysmexXN
 from simulators.analyzers.xn_station import XnStation
 from simulators.ledger import Ledger
-from simulators.wire import Connect, answer, dial, pseudo_terminal, serial_device
+from simulators.wire import Answering, Connect, dial, pseudo_terminal, serial_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def _connection(arguments: argparse.Namespace) -> Connect:
         return dial(host, int(port))
     if arguments.listen:
         host, _, port = arguments.listen.rpartition(":")
-        return answer(host, int(port))[0]
+        return Answering(host, int(port))
     if arguments.serial:
         return serial_device(arguments.serial)
     return pseudo_terminal(arguments.pty)

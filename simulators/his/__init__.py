@@ -1,0 +1,1 @@
+"""A stand-in for the hospital information system: registers patients, orders tests, takes results back."""
