@@ -1,7 +1,7 @@
 """Loads the starting catalogue from `data/` (`xinglin cloud seed-catalog`). May run again at any time.
 
-What the laboratory approved or changed is never overwritten: a row that exists stays as it is, except a draft test whose
-line changed. A corrected range is a new version in the file and becomes a new row.
+What the laboratory approved or changed is never overwritten: a row that exists stays as it is, except a draft test
+whose line changed. A corrected range is a new version in the file and becomes a new row.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from cloud.lis.catalog.model import Tube
 from cloud.lis.orders.model import Order
 from cloud.people.model import Person
 
-accession_numbers = Sequence("lab_accession_seq", metadata=Base.metadata)
+accession_numbers = Sequence("lab_accession_seq", start=100_000_000, metadata=Base.metadata)
+"""Starts at nine digits: some analyzers strip leading zeros."""
 
 
 class SpecimenState(StrEnum):

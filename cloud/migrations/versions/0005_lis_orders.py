@@ -12,7 +12,8 @@ branch_labels = None
 depends_on = None
 
 MOMENT = sa.DateTime(timezone=True)
-SEQUENCES = ("lab_order_number_seq", "lab_accession_seq")
+SEQUENCES = {"lab_order_number_seq": 1, "lab_accession_seq": 100_000_000}
+"""Name and first number. Accessions start at nine digits: some analyzers strip leading zeros."""
 TABLES = (
     "lab_tube",
     "lab_test",
@@ -43,8 +44,8 @@ CREATE TRIGGER lab_specimen_event_appended_only BEFORE UPDATE OR DELETE ON lab_s
 
 
 def upgrade() -> None:
-    for name in SEQUENCES:
-        op.execute(sa.schema.CreateSequence(sa.Sequence(name)))
+    for name, start in SEQUENCES.items():
+        op.execute(sa.schema.CreateSequence(sa.Sequence(name, start=start)))
     _catalog()
     _instruments()
     _orders()
