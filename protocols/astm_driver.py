@@ -125,6 +125,8 @@ class AstmDriver(Driver):
         filled = [part for part in parts if part]
         if len(parts) >= 4 and parts[3] and not any(parts[:3]):
             return parts[3], "^".join(part for part in parts[4:] if part) or None
+        if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
+            return filled[0], filled[1]
         return "^".join(filled), None
 
     def value(self, result: Record) -> str:
