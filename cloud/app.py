@@ -37,7 +37,9 @@ SLICES = (
     "lis.reports",
     "his",
     "gateways",
-    "patient",
+    "patient.identity",
+    "patient.reports",
+    "patient.home",
 )
 PARTS = ("model", "events", "jobs", "routes")
 
@@ -48,7 +50,7 @@ def load_slices() -> None:
         for part in PARTS:
             if _exists(f"cloud.{name}.{part}"):
                 importlib.import_module(f"cloud.{name}.{part}")
-    for module in ("cloud.kit.audit", "cloud.kit.events", "cloud.web.sessions", "cloud.web.rate"):
+    for module in ("cloud.kit.audit", "cloud.kit.events", "cloud.kit.seal", "cloud.web.sessions", "cloud.web.rate"):
         importlib.import_module(module)
 
 

@@ -1,0 +1,166 @@
+"""``python -m cloud COMMAND``: the processes of the service, one command each.
+
+Exit 2 with a sentence when the database or the broker is absent at start; 1 when the work itself found something wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cloud.config import settings
+
+program = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+ABSENT = 2
+WorkerId = Annotated[str, typer.Option(help="Who this worker is in logs and leases.")]
+
+
+def _default_worker_id() -> str:
+    import socket
+
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _prepare(process: str, *, migrated: bool = True) -> None:
+    """Logs, the slices, and a database that answers."""
+    from cloud.app import load_slices
+    from cloud.kit import logs
+    from cloud.kit.db import engine
+    from cloud.kit.presence import wait_for_database
+    from cloud.web import secrets
+
+    logs.configure(process)
+    secrets.check(settings())
+    wait_for_database(engine(), migrated=migrated)
+    load_slices()
+
+
+def _broker() -> None:
+    from cloud.kit.presence import wait_for_port
+
+    cure = "Start the broker or correct XINGLIN_MQTT_HOST and XINGLIN_MQTT_PORT."
+    wait_for_port(settings().mqtt_host, settings().mqtt_port, "The MQTT broker", cure)
+
+
+@program.command()
+def migrate() -> None:
+    """Bring the database to this program's schema; safe to run by several at once."""
+    from cloud.kit import migrate as migrations
+    from cloud.kit.db import engine
+
+    _prepare("migrate", migrated=False)
+    migrations.upgrade(engine().url.render_as_string(hide_password=False))
+    typer.echo(f"database is at migration {migrations.head()}")
+
+
+@program.command()
+def web(host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve the pages and the API."""
+    import uvicorn
+
+    _prepare("web")
+    uvicorn.run(
+        "cloud.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+
+
+@program.command()
+def ingest(worker_id: WorkerId = "", lease_seconds: int = 15) -> None:
+    """Take the boxes' messages from the broker into the inbox, and apply them."""
+    _prepare("ingest")
+    _broker()
+    from cloud.gateways import ingest as ingesting
+
+    ingesting.run(worker_id=worker_id or _default_worker_id(), lease_seconds=lease_seconds)
+
+
+@program.command()
+def jobs(worker_id: WorkerId = "", concurrency: int = 4, metrics_port: int | None = None) -> None:
+    """Run durable jobs: reactions to facts, messages, periodic work."""
+    _prepare("jobs")
+    from cloud.kit import worker
+
+    worker.run(worker_id or _default_worker_id(), concurrency=concurrency, metrics_port=metrics_port)
+
+
+@program.command()
+def his() -> None:
+    """Listen for the HIS over MLLP."""
+    _prepare("his")
+    from cloud.his import server
+
+    server.run()
+
+
+@program.command("seed-catalog")
+def seed_catalog() -> None:
+    """Load the starting test catalogue (drafts stay drafts)."""
+    _prepare("seed-catalog")
+    from cloud.lis.catalog import load
+
+    load.run()
+
+
+@program.command("seed-demo")
+def seed_demo() -> None:
+    """Load the demonstration's people, accounts and boxes. Refuses in production."""
+    _prepare("seed-demo")
+    from cloud import demo
+
+    demo.run()
+
+
+@program.command("seal-audit")
+def seal_audit() -> None:
+    """Sign what the audit trail holds now into the file outside the database."""
+    _prepare("seal-audit")
+    from cloud.kit import seal
+    from cloud.kit.db import begin
+
+    sealed = seal.seal(begin)
+    typer.echo("nothing new to seal" if sealed is None else f"seal {sealed.number}: {sealed.heads} chains")
+
+
+@program.command("verify-audit")
+def verify_audit() -> None:
+    """Read the whole audit trail and its seals back; exit 1 and name what was changed, deleted or cut."""
+    _prepare("verify-audit")
+    from cloud.kit import verify
+    from cloud.kit.db import begin
+
+    verdict = verify.verify(begin)
+    for finding in verdict.findings:
+        typer.echo(finding.sentence(), err=True)
+    typer.echo(
+        f"{verdict.entries} entries in {verdict.chains} chains, {verdict.seals} seals,"
+        f" {verdict.unsealed} entries not sealed yet, key {verdict.key_fingerprint}: {'intact' if verdict.intact else 'TAMPERED'}"
+    )
+    if not verdict.intact:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    from cloud.kit.embedded import NoDatabase
+    from cloud.kit.presence import NotThere
+    from cloud.web.secrets import NoSecret
+
+    try:
+        program()
+    except (NotThere, NoDatabase, NoSecret) as absent:
+        print(absent, file=sys.stderr)  # noqa: T201
+        sys.exit(ABSENT)
+
+
+if __name__ == "__main__":
+    main()
