@@ -13,8 +13,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.kit import clock
 from cloud.kit.db import Base, Created, Identified
+from cloud.patient.identity.rules import RELATIONS
 
-RELATIONS = ("self", "family")
 METHODS = ("sms", "window")
 
 

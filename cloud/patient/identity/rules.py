@@ -13,6 +13,7 @@ from cloud.people.rules import is_citizen_number, normal_id_number, normal_phone
 STATE_LIFETIME = timedelta(minutes=10)
 CODE_LIFETIME = timedelta(minutes=5)
 CODE_TRIES = 5
+RELATIONS = ("self", "family")
 WINDOW_CODE_LIFETIME = timedelta(minutes=10)
 MAX_FAMILY = 5
 MAX_ACCOUNTS_OF_A_PERSON = 2

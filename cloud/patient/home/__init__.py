@@ -1,0 +1,1 @@
+"""The patient's first page: composed of what the services below know."""
