@@ -47,6 +47,24 @@ def _broker() -> None:
 
 
 @program.command()
+def database() -> None:
+    """Run the embedded PostgreSQL until told to end; prints its URL. For the demo: production has a server of its own."""
+    import signal
+
+    from cloud.kit.embedded import NoDatabase, start
+
+    if settings().environment == "production":
+        raise NoDatabase("The embedded PostgreSQL is for the demo and the tests. Set XINGLIN_DATABASE_URL.")
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    server = start(settings())
+    typer.echo(server.url)
+    sys.stdout.flush()
+    signal.sigwait(ends)
+    server.stop()
+
+
+@program.command()
 def migrate() -> None:
     """Bring the database to this program's schema; safe to run by several at once."""
     from cloud.kit import migrate as migrations

@@ -1,0 +1,79 @@
+"""The demonstration's accounts, departments, box and analyzers (`xinglin cloud seed-demo`). Refuses in production.
+
+May run again: what is there stays as it is. Patients and orders come from the simulated HIS, not from here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from cloud.config import settings
+from cloud.gateways import service as gateways
+from cloud.hospital import service as hospital
+from cloud.kit.db import begin
+from cloud.lis.instruments import service as instruments
+from cloud.staff import service as staff
+
+PASSWORD = "apricot-grove-demo"  # noqa: S105 - printed on the demo's first page; refused in production
+BOX = "demo-box"
+PARTITION = 0
+
+ACCOUNTS = (
+    # login, name, roles
+    ("technician", "陈技师", ("technician",)),
+    ("reviewer", "林审核", ("reviewer",)),
+    ("director", "周主任", ("director",)),
+    ("engineer", "高工程师", ("field_engineer",)),
+    ("cashier", "孙收费", ("cashier",)),
+    ("admin", "系统管理员", ("admin",)),
+    ("robot-technician", "机器人技师", ("technician",)),
+    ("robot-reviewer", "机器人审核", ("reviewer",)),
+)
+DEPARTMENTS = (
+    ("NK", "内科门诊"),
+    ("WK", "外科门诊"),
+    ("EK", "儿科门诊"),
+    ("TJ", "体检中心"),
+    ("JZ", "急诊科"),
+)
+ANALYZERS = (
+    # code, name, link of the box, driver (also the name of its channel table), section
+    ("XN1", "Sysmex XN-1000 一号", "xn1", "sysmex_xn", "hematology"),
+    ("XN2", "Sysmex XN-1000 二号（串口）", "xn2", "sysmex_xn", "hematology"),
+    ("BS1", "Mindray BS-480", "bs1", "mindray_bs", "chemistry"),
+)
+
+
+class NotInProduction(RuntimeError):
+    """Known passwords must never reach a hospital's database."""
+
+
+def run() -> None:
+    if settings().environment == "production":
+        raise NotInProduction(
+            "seed-demo makes accounts with a printed password; XINGLIN_ENVIRONMENT=production refuses it"
+        )
+    with begin() as session:
+        _seed(session)
+
+
+def _seed(session: Session) -> None:
+    campus = hospital.main_campus(session)
+    for code, name in DEPARTMENTS:
+        hospital.ensure_department(session, code=code, name=name, campus=campus)
+    for login, name, roles in ACCOUNTS:
+        if staff.account_by_login(session, login) is None:
+            staff.create_account(session, login=login, name=name, password=PASSWORD, roles=roles)
+    gateways.register_gateway(session, id=BOX, name="检验科演示网关", campus_id=campus.id, partition=PARTITION)
+    for code, name, link, driver, section in ANALYZERS:
+        instruments.register(
+            session,
+            code=code,
+            name=name,
+            gateway=BOX,
+            link=link,
+            driver=driver,
+            section=section,
+            preset=driver,
+            by="system",
+        )
