@@ -79,6 +79,8 @@ class CloudSection(Closed):
     """Messages in one publish, at most."""
     receipt_timeout_s: float = Field(300.0, gt=0, strict=False)
     """A message without a receipt is sent again after this long (and after every reconnect)."""
+    reconnect_longest_s: float = Field(300.0, gt=0, strict=False)
+    """Bound of the wait between two attempts to connect; the wait itself is drawn between 0 and the bound."""
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> CloudSection:

@@ -87,6 +87,10 @@ class Ledger:
             return Kept(ids, None)
         return Kept(ids, self._close(row, (*earlier, *ids), draft))
 
+    def is_open(self, frame: int) -> bool:
+        """Is this journal id durable and part of no message yet?"""
+        return frame in self._open
+
     def _close(self, row: _LinkRow, frames: Sequence[int], draft: Draft) -> int:
         row.last_sequence += 1
         row.closed_through = max(row.closed_through, *frames)

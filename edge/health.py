@@ -1,0 +1,119 @@
+"""What the box says of itself: to the cloud (`GatewayState`), and in a small file that `edge status` reads.
+
+Health is not connectivity: nothing restarts or drops because the cloud is away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edge.clock import Clock
+from edge.config import BoxConfig
+from edge.interpreter import software_version
+from edge.ports.contract import Port
+from edge.session import Session
+from edge.store.reader import Reader
+from edge.store.rows import LinkPosition
+from edge.store.store import Store
+from protocols.uplink.envelope import GatewayState, LinkState
+
+WRITE_EVERY_S = 2.0
+STALE_AFTER_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One link as the daemon runs it."""
+
+    session: Session
+    port: Port
+
+
+class Health:
+    """Reads the sessions, ports and the store; holds nothing of its own."""
+
+    def __init__(
+        self, config: BoxConfig, store: Store, reader: Reader, clock: Clock, served: Mapping[str, Served]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._reader = reader
+        self._clock = clock
+        self._served = served
+        self._started_at = clock.now().at
+
+    def gateway_state(self) -> GatewayState:
+        now = self._clock.now()
+        positions = {each.link: each for each in self._reader.positions()}
+        return GatewayState(
+            gateway=self._config.gateway.id,
+            epoch=self._store.epoch,
+            at=now.at,
+            clock_sure=now.sure,
+            software=software_version(),
+            worklist_revision=self._reader.worklist_revision(),
+            links=tuple(self._link_state(link, served, positions.get(link)) for link, served in self._served.items()),
+            bytes_free=self._store.bytes_free(),
+        )
+
+    def _link_state(self, link: str, served: Served, position: LinkPosition | None) -> LinkState:
+        counts = served.session.counts
+        return LinkState(
+            link=link,
+            state=str(served.port.state),
+            driver=served.session.interpreter.driver_id,
+            last_received_at=position.last_received_at if position else None,
+            last_sequence=position.last_sequence if position else 0,
+            waiting=position.waiting if position else 0,
+            refused_frames=counts.refused_frames,
+            answered_queries=counts.answered_queries,
+        )
+
+    def snapshot(self, cloud: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything `edge status` shows; `cloud` is what the forwarder says."""
+        state = json.loads(self.gateway_state().to_bytes())
+        for each in state["links"]:
+            served = self._served[each["link"]]
+            each["reason"] = served.port.reason
+            each["counts"] = asdict(served.session.counts)
+        writer = self._store.writer
+        return {
+            "pid": os.getpid(),
+            "written_at": datetime.now(UTC).isoformat(),
+            "started_at": self._started_at.isoformat(),
+            **state,
+            "cloud": dict(cloud),
+            "store": {
+                "path": str(self._store.path),
+                "groups": writer.groups,
+                "pieces": writer.pieces,
+                "failures": writer.failures,
+            },
+        }
+
+
+def write_snapshot(file: Path, snapshot: Mapping[str, Any]) -> None:
+    """Whole or not at all, and not synced: after a power cut nobody asks for it."""
+    temporary = file.with_name(file.name + ".new")
+    temporary.write_text(json.dumps(snapshot, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(file)
+
+
+def read_snapshot(file: Path, now: Callable[[], float] = time.time) -> tuple[dict[str, Any] | None, str]:
+    """The snapshot, and why the daemon is not to be believed alive ("" when it is)."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        age_s = now() - file.stat().st_mtime
+    except OSError:
+        return None, f"there is no state at {file}: the daemon has not run with this configuration"
+    snapshot: dict[str, Any] = json.loads(text)
+    if age_s > STALE_AFTER_S:
+        return snapshot, f"the state is {age_s:.0f} s old: the daemon does not run or hangs"
+    return snapshot, ""

@@ -1,0 +1,121 @@
+"""What a message says, in the words of its driver: the one the link names, or the one that recognises the message.
+
+Nothing here refuses an instrument: what cannot be read becomes an undecoded message with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib import metadata
+
+import structlog
+
+from edge.config import AUTO
+from edge.faults import where
+from edge.recognising_link import RecognisingLink, driver_of_family, family_of
+from protocols.driver import Driver, discover, identify
+from protocols.links.contract import Link
+from protocols.model import Decoded, HostQuery, Order, Undecoded
+from protocols.uplink.envelope import MessageState
+
+UNKNOWN_DRIVER = "unknown"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One message and what was made of it."""
+
+    payload: bytes
+    driver: Driver | None
+    """Who answers it; None where no driver speaks its protocol."""
+    driver_id: str
+    driver_version: str
+    state: MessageState
+    decoded: Decoded
+    reason: str | None = None
+
+    @property
+    def queries(self) -> list[HostQuery]:
+        return [each for each in self.decoded.items if isinstance(each, HostQuery)]
+
+
+class Interpreter:
+    """`driver_id` is a driver's or "auto"."""
+
+    def __init__(self, driver_id: str) -> None:
+        self.driver_id = driver_id
+        self._driver = None if driver_id == AUTO else discover()[driver_id]
+
+    def new_link(self) -> Link:
+        return RecognisingLink() if self._driver is None else self._driver.new_link()
+
+    def read(self, payload: bytes) -> Reading:
+        """Never raises for what an instrument sent, nor for a driver's own fault."""
+        driver, reason = self._driver, ""
+        if driver is None:
+            driver, match = identify(payload)
+            reason = match.reason
+        if driver is None:
+            return self._unknown(payload, reason)
+        try:
+            decoded = driver.decode(payload)
+        except Exception as fault:  # outer loop around drivers: the bytes are kept and a person sees them
+            log.error("driver.failed", driver=driver.id, fault=where(fault))
+            return self._undecoded(payload, driver, f"the driver failed: {type(fault).__name__}")
+        if decoded.items and all(isinstance(each, Undecoded) for each in decoded.items):
+            first = decoded.items[0]
+            reason = first.reason if isinstance(first, Undecoded) else ""
+            return _reading(payload, driver, MessageState.UNDECODED, decoded, reason)
+        return _reading(payload, driver, MessageState.DECODED, decoded)
+
+    def _unknown(self, payload: bytes, reason: str) -> Reading:
+        """No driver knows the message: a driver of the same protocol still says that it arrived."""
+        family = family_of(payload)
+        answering = driver_of_family(family) if family else None
+        decoded = Decoded((Undecoded(reason),))
+        return Reading(payload, answering, UNKNOWN_DRIVER, "", MessageState.UNDECODED, decoded, reason)
+
+    def _undecoded(self, payload: bytes, driver: Driver, reason: str) -> Reading:
+        return _reading(payload, driver, MessageState.UNDECODED, Decoded((Undecoded(reason),)), reason)
+
+
+def answers(reading: Reading, orders: Mapping[str, Sequence[Order]], now: datetime) -> Sequence[bytes]:
+    """What we owe for a message that is durable."""
+    return reading.driver.respond(reading.payload, reading.decoded, orders, now) if reading.driver else ()
+
+
+def refusals(reading: Reading, reason: str, now: datetime) -> Sequence[bytes]:
+    """What we say when the message could not be kept."""
+    return reading.driver.refuse(reading.payload, reason, now) if reading.driver else ()
+
+
+def _reading(
+    payload: bytes, driver: Driver, state: MessageState, decoded: Decoded, reason: str | None = None
+) -> Reading:
+    return Reading(payload, driver, driver.id, version_of(driver), state, decoded, reason)
+
+
+@cache
+def software_version() -> str:
+    try:
+        return metadata.version("xinglin")
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+@cache
+def version_of(driver: Driver) -> str:
+    """The release and the first digits of a hash over the driver's classes: it changes when the driver's code does."""
+    ours = [each for each in type(driver).__mro__ if each.__module__.startswith("protocols.")]
+    try:
+        source = "".join(map(inspect.getsource, ours))
+    except (OSError, TypeError):  # installed without sources
+        return software_version()
+    return f"{software_version()}+{hashlib.sha256(source.encode()).hexdigest()[:8]}"
