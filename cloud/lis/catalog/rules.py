@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import Protocol, TypeVar
 
 DAYS_PER_YEAR = Decimal("365.25")
+NO_END = 10**6
+"""A last day of life beyond everybody's."""
 
 
 class Band(Protocol):
@@ -70,7 +72,7 @@ def applicable(bands: Iterable[B], *, sex: str, age: int | None, on: date) -> B 
         return None
 
     def rank(band: Band) -> tuple[bool, bool, int, int]:
-        width = 10**6 if band.age_max_days is None else band.age_max_days - band.age_min_days
+        width = NO_END if band.age_max_days is None else band.age_max_days - band.age_min_days
         return band.state == "approved", bool(band.sex), -width, band.version
 
     return max(fitting, key=rank)
@@ -87,26 +89,32 @@ class Problem:
 
 
 def band_problems(subject: str, bands: Sequence[Band], on: date) -> list[Problem]:
-    """Gaps and overlaps of the age bands valid on `on`, for men and for women, in days of life.
+    """Gaps and overlaps of the age bands valid on `on`, in days of life.
 
-    What lies below the first band and above the last is no gap: a standard for adults says nothing about children.
-    Two bands of one place that differ only in version or state are one.
+    What lies below the first band and above the last is no gap: a standard for adults says nothing about children. A band
+    for both sexes fills what the bands of one sex leave open. Versions of one band are one.
     """
+    spans = {
+        sex: sorted({(each.age_min_days, each.age_max_days or NO_END) for each in bands if _holds(each, sex, on)})
+        for sex in ("", "M", "F")
+    }
     found: list[Problem] = []
+    for sex, own in spans.items():
+        for (_, end), (start, _) in pairwise(own):
+            if start < end:
+                found.append(Problem(subject, "age_overlap", f"{sex} {start}-{end}".strip()))
     for sex in ("M", "F"):
-        spans = sorted(
-            {
-                (each.age_min_days, each.age_max_days or 10**6)
-                for each in bands
-                if is_valid(each, on) and each.sex == sex
-            }
-        ) or sorted({(each.age_min_days, each.age_max_days or 10**6) for each in bands if is_valid(each, on)})
-        for (_, end), (start, _) in pairwise(spans):
+        label = sex if spans[sex] else ""
+        end = NO_END
+        for start, stop in sorted(spans[""] + spans[sex]):
             if start > end:
-                found.append(Problem(subject, "age_gap", f"{sex} {end}-{start}"))
-            elif start < end:
-                found.append(Problem(subject, "age_overlap", f"{sex} {start}-{end}"))
+                found.append(Problem(subject, "age_gap", f"{label} {end}-{start}".strip()))
+            end = stop if end == NO_END else max(end, stop)
     return list(dict.fromkeys(found))
+
+
+def _holds(band: Band, sex: str, on: date) -> bool:
+    return band.sex == sex and is_valid(band, on)
 
 
 def bounds_problem(subject: str, low: Decimal | None, high: Decimal | None) -> Problem | None:
