@@ -22,9 +22,9 @@ from cloud.kit import jobs
 from cloud.kit.db import begin, engine
 from cloud.kit.live import libpq_url
 
-HEARTBEAT_S = 4.0
-STALLED_AFTER_S = 15.0
-LOOK_FOR_STALLED_EVERY_S = 3.0
+HEARTBEAT_S = 3.0
+STALLED_AFTER_S = 12.0
+LOOK_FOR_STALLED_EVERY_S = 2.0
 POLL_S = 2.0
 LONGEST_PAUSE_S = 900
 MOST_ATTEMPTS = 100
@@ -40,7 +40,7 @@ _log = structlog.get_logger()
 _TAKE_OVER = """
 WITH taken AS (
     UPDATE procrastinate_jobs AS job
-    SET status = 'todo', attempts = attempts + 1, scheduled_at = NULL, worker_id = NULL
+    SET status = 'todo', attempts = attempts + 1, scheduled_at = NULL, worker_id = NULL, queueing_lock = NULL
     WHERE job.id IN (
         SELECT stalled.id FROM procrastinate_jobs AS stalled
         LEFT JOIN procrastinate_workers AS worker ON worker.id = stalled.worker_id
@@ -54,7 +54,8 @@ SELECT id, name, pg_notify(
     'procrastinate_any_queue_v1', json_build_object('type', 'job_inserted', 'job_id', id)::text
 ) FROM taken
 """
-"""One statement, so that two workers who see the same dead neighbour cannot both put a job back."""
+"""One statement, so that two workers who see the same dead neighbour cannot both put a job back. The queueing lock goes:
+the next tick of a periodic job may wait in the queue already, and two waiting with one such lock are not allowed."""
 
 
 class LaterAndLater(retry.BaseRetryStrategy):
