@@ -12,27 +12,13 @@ only ETX and ETB mean anything, and an ENQ or EOT in the middle of a message cou
 from __future__ import annotations
 
 import re
-from collections import deque
-from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import Final
 
 from protocols.errors import LocalProtocolError
-from protocols.links.astm_frames import (
-    ACK,
-    CR,
-    ENQ,
-    EOT,
-    ETX,
-    LF,
-    NAK,
-    STX,
-    AstmOptions,
-    Checksum,
-    FrameNumbers,
-    checksum,
-    cut_message,
-)
+from protocols.links.astm_assembly import Assembly, HeldFrame
+from protocols.links.astm_frames import ACK, CR, ENQ, EOT, LF, NAK, STX, AstmOptions, Checksum
+from protocols.links.astm_sending import Sending, Step, Turn
 from protocols.links.contract import (
     FrameReceived,
     FrameRefused,
@@ -40,18 +26,15 @@ from protocols.links.contract import (
     LinkEvent,
     MessageAbandoned,
     MessageReceived,
-    SendCompleted,
-    SendFailed,
 )
 
 _FILLER = re.compile(rb"[\r\n\x00\x06\x15]+")
 _FRAME_END = re.compile(rb"[\x03\x17]")
 _NOT_GARBAGE = re.compile(rb"[\x02\x04\x05\x03\x17]")
+_BARE_START = re.compile(rb"(?:\A|[\r\n\x00-\x1f])(?=[Hh][^A-Za-z0-9\r\n])")
+_BARE_END = re.compile(rb"[\r\n][Ll](?:[^A-Za-z0-9\r\n][^\r\n]*)?[\r\n]+")
 _SHOWN = 512
 _WAITING_LIMIT = 256 * 1024
-_QUEUE_LIMIT = 10_000
-_NUMBERS: Final = b"01234567"
-_BARE_END = re.compile(rb"[\r\n][Ll](?:[^A-Za-z0-9\r\n][^\r\n]*)?[\r\n]+")
 
 
 class State(StrEnum):
@@ -70,10 +53,11 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
     State.AWAITING_ENQ_REPLY: frozenset({State.AWAITING_FRAME_REPLY, State.NEUTRAL}),
     State.AWAITING_FRAME_REPLY: frozenset({State.AWAITING_FRAME_REPLY, State.NEUTRAL}),
 }
+"""HOLDING_FRAME from NEUTRAL and back: a message without frames."""
 
 
 class _Wait(Enum):
-    """What the reader waits for when bytes are missing, and what silence then means."""
+    """What the reader waits for when bytes are missing, and so what silence then means."""
 
     NOTHING = auto()
     FRAME = auto()
@@ -82,28 +66,6 @@ class _Wait(Enum):
     SETTLE = auto()
     GARBAGE = auto()
     BARE_MESSAGE = auto()
-
-
-@dataclass(slots=True)
-class _Held:
-    """The frame that waits for `acknowledge`."""
-
-    frame_id: int
-    body: bytes
-    text: bytes
-    ends_message: bool
-    is_end_frame: bool
-    since: float
-    bare: bool = False
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    token: int
-    frames: list[bytes]
-    position: int = 0
-    refusals: int = 0
-    attempts: int = 0
 
 
 class AstmLink(Link):
@@ -119,13 +81,10 @@ class AstmLink(Link):
         self._wait = _Wait.NOTHING
         self._deadline: float | None = None
         self._next_id = 1
-        self._held: _Held | None = None
+        self._held: HeldFrame | None = None
         self._stale_id = 0
-        self._restart()
-        self._queue: deque[_Outgoing] = deque()
-        self._next_token = 1
-        self._quiet_until = float("-inf")
-        self._yielded = False
+        self._assembly = Assembly(self.options)
+        self._sending = Sending(self.options)
 
     # ------------------------------------------------------------------ the contract
 
@@ -141,42 +100,15 @@ class AstmLink(Link):
         return events
 
     def acknowledge(self, frame_id: int, now: float) -> list[LinkEvent]:
-        held = self._release(frame_id)
-        events: list[LinkEvent] = []
-        if held is None:
-            return events
-        if held.bare:
-            self._move_to(State.NEUTRAL)
-        else:
-            self._accept(held)
-            self._move_to(State.AWAITING_FRAME)
-            if not self._sender_gave_up(held, now):
-                self._output.append(ACK)
-        self._read(now, events)
-        return events
+        return self._answer(frame_id, ACK, now)
 
     def refuse(self, frame_id: int, now: float) -> list[LinkEvent]:
-        held = self._release(frame_id)
-        events: list[LinkEvent] = []
-        if held is None:
-            return events
-        if held.bare:
-            self._move_to(State.NEUTRAL)
-        else:
-            self._move_to(State.AWAITING_FRAME)
-            if not self._sender_gave_up(held, now):
-                self._output.append(NAK)
-        self._read(now, events)
-        return events
+        return self._answer(frame_id, NAK, now)
 
     def send(self, payload: bytes, now: float) -> int:
-        if len(self._queue) >= _QUEUE_LIMIT:
-            raise LocalProtocolError("too many messages wait for the instrument")
-        outgoing = _Outgoing(self._next_token, cut_message(payload, self.options))
-        self._next_token += 1
-        self._queue.append(outgoing)
+        token = self._sending.put(payload)
         self._bid(now)
-        return outgoing.token
+        return token
 
     def bytes_to_send(self) -> bytes:
         data = bytes(self._output)
@@ -185,8 +117,8 @@ class AstmLink(Link):
 
     @property
     def wake_at(self) -> float | None:
-        if self._deadline is None and self.state is State.NEUTRAL and self._queue:
-            return self._quiet_until
+        if self._deadline is None and self.state is State.NEUTRAL and self._sending.queue:
+            return self._sending.quiet_until
         return self._deadline
 
     def wake(self, now: float) -> list[LinkEvent]:
@@ -197,22 +129,20 @@ class AstmLink(Link):
 
     def disconnected(self, now: float) -> list[LinkEvent]:
         events: list[LinkEvent] = []
-        if self._held is not None:
-            self._stale_id = self._held.frame_id
-            if not self._held.ends_message:
-                self._frame_ids.append(self._held.frame_id)
+        held, self._held = self._held, None
+        if held is not None:
+            self._stale_id = held.frame_id
+            if held.ends_message:
+                self._assembly.restart()  # the whole message was handed out
             else:
-                self._restart()
-            self._held = None
+                self._assembly.frame_ids.append(held.frame_id)
         self._abandon("the connection closed", events)
-        events += [SendFailed(each.token, "the connection closed") for each in self._queue]
-        self._queue.clear()
+        events += self._sending.fail_all("the connection closed")
         self._buffer.clear()
         self._output.clear()
         if self.state is not State.NEUTRAL:
             self._move_to(State.NEUTRAL)
         self._stop_waiting()
-        self._quiet_until = float("-inf")
         return events
 
     # ------------------------------------------------------------------ state
@@ -233,26 +163,45 @@ class AstmLink(Link):
         return False
 
     def _restart(self) -> None:
-        """Nothing of a message is there."""
         self._overflow = False
-        self._texts: list[bytes] = []
-        self._frame_ids: list[int] = []
-        self._size = 0
-        self._last_body: bytes | None = None
-        self._expected = 1
-        self._forget_message()
-
-    def _forget_message(self) -> None:
-        self._texts, self._frame_ids, self._size = [], [], 0
-        self._whole = True
-        """The last frame ended with ETX (or there is none)."""
-        self._record_head = b""
-        """The first bytes of a record that a frame cut; a frame with ETX always ends its record."""
+        self._assembly.restart()
 
     def _abandon(self, reason: str, events: list[LinkEvent]) -> None:
-        if self._frame_ids:
-            events.append(MessageAbandoned(tuple(self._frame_ids), reason))
+        if self._assembly.frame_ids:
+            events.append(MessageAbandoned(tuple(self._assembly.frame_ids), reason))
         self._restart()
+
+    def _answer(self, frame_id: int, reply: int, now: float) -> list[LinkEvent]:
+        events: list[LinkEvent] = []
+        held = self._release(frame_id)
+        if held is None:
+            return events
+        if held.bare:
+            self._move_to(State.NEUTRAL)
+        else:
+            if reply == ACK:
+                self._assembly.accept(held)
+            self._move_to(State.AWAITING_FRAME)
+            if not self._sender_gave_up(held, now):
+                self._output.append(reply)
+        self._read(now, events)
+        return events
+
+    def _release(self, frame_id: int) -> HeldFrame | None:
+        held = self._held
+        if held is None or held.frame_id != frame_id:
+            if frame_id == self._stale_id and held is None:
+                return None  # stored when the connection was gone already
+            raise LocalProtocolError(f"frame {frame_id} does not wait for an acknowledgement")
+        self._held = None
+        return held
+
+    def _sender_gave_up(self, held: HeldFrame, now: float) -> bool:
+        """We were slow and the sender ended the session: a late ACK would be read as the answer to its next ENQ."""
+        if now - held.since < self.options.reply_timeout_s:
+            return False
+        self._drop_filler()
+        return bool(self._buffer) and self._buffer[0] in (ENQ, EOT)
 
     # ------------------------------------------------------------------ reading
 
@@ -294,7 +243,7 @@ class AstmLink(Link):
                 self._restart()
                 self._move_to(State.AWAITING_FRAME)
                 return True
-            if self.options.unframed and first in b"Hh":
+            if self.options.unframed and _BARE_START.match(buffer):
                 return self._read_bare(now, events)
             self._skip_to_session(events)
         self._stop_waiting()
@@ -302,14 +251,13 @@ class AstmLink(Link):
 
     def _skip_to_session(self, events: list[LinkEvent]) -> None:
         """Drop what no session holds: line noise, a late ACK, the rest of an abandoned frame."""
-        starts = [ENQ]
+        places = [self._buffer.find(ENQ)]
         if self.options.enq_optional:
-            starts.append(STX)
-        if self.options.unframed and self._buffer[0] in b"\r\n\x04\x06\x15":
-            self._drop(1)
-            return
-        places = [place for place in map(self._buffer.find, starts) if place >= 0]
-        dropped = self._drop(min(places, default=len(self._buffer)))
+            places.append(self._buffer.find(STX))
+        if self.options.unframed:
+            bare = _BARE_START.search(self._buffer)
+            places.append(bare.end() if bare is not None else -1)
+        dropped = self._drop(min((place for place in places if place >= 0), default=len(self._buffer)))
         if dropped.strip(b"\r\n\x00\x04\x06\x15"):
             events.append(FrameRefused("bytes outside a session", dropped[:_SHOWN]))
 
@@ -328,7 +276,7 @@ class AstmLink(Link):
 
     def _hand_out_bare(self, length: int, now: float, events: list[LinkEvent]) -> bool:
         raw = self._drop(length)
-        self._hold(_Held(self._next_id, raw, raw, True, True, now, bare=True), raw, events)
+        self._hold(HeldFrame(self._next_id, raw, raw, True, now, bare=True), raw, events)
         events.append(MessageReceived((self._next_id - 1,), raw))
         return True
 
@@ -351,7 +299,7 @@ class AstmLink(Link):
 
     def _read_control(self, control: int, now: float, events: list[LinkEvent]) -> bool:
         """ENQ or EOT in a session: real, or a damaged byte of a frame or of its CR LF?"""
-        settled = control == EOT and not self._frame_ids
+        settled = control == EOT and not self._assembly.frame_ids
         if not settled and len(self._buffer) == 1:
             return self._wait_for(_Wait.SETTLE, now + self.options.settle_s)
         if not settled and (self._buffer[1] >= 0x20 or self._buffer[1] == STX):
@@ -366,13 +314,12 @@ class AstmLink(Link):
             self._abandon("the instrument began again (ENQ) before the message ended", events)
             self._begin_session()
             return
-        if self._frame_ids and self._whole:
-            events.append(MessageReceived(tuple(self._frame_ids), b"".join(self._texts)))
+        if self._assembly.frame_ids and self._assembly.whole:
+            events.append(MessageReceived(tuple(self._assembly.frame_ids), b"".join(self._assembly.texts)))
             self._restart()
         self._abandon("EOT after an intermediate frame", events)
         self._move_to(State.NEUTRAL)
-        if self._yielded:
-            self._yielded, self._quiet_until = False, now
+        self._sending.instrument_done(now)
 
     def _read_garbage(self, now: float, events: list[LinkEvent]) -> bool:
         """Text without STX. With a frame's end it was a frame whose STX was damaged: the sender waits for its NAK."""
@@ -444,89 +391,32 @@ class AstmLink(Link):
 
     def _take_frame(self, raw: bytes, end: int, now: float, events: list[LinkEvent]) -> None:
         body = raw[1 : end + 1]
-        reason = self._fault(body, raw[end + 1 : end + 3])
+        overflow, self._overflow = self._overflow, False
+        reason = "frame longer than the limit" if overflow else self._assembly.fault(body, raw[end + 1 : end + 3])
         if reason is not None:
             self._nak(reason, raw, events)
-        elif body == self._last_body and self.options.frame_numbers is not FrameNumbers.IGNORED:
-            # 6.5.1.1: our ACK was lost and the frame comes again. It is durable already: once more the ACK, no event.
+        elif self._assembly.is_repeated(body):  # it is durable already: once more the ACK, no event
             self._output.append(ACK)
             self._stop_waiting()
-        elif not self._number_fits(body):
+        elif not self._assembly.number_fits(body):
             self._nak("frame number out of order", raw, events)
-        elif self._size + len(body) > self.options.message_limit:
+        elif not self._assembly.fits(body):
             self._abandon("message longer than the limit", events)
             self._nak("message longer than the limit", raw, events)
         else:
-            self._hand_out(raw, body, now, events)
+            self._hand_out(self._assembly.hold(self._next_id, body, now), raw, events)
 
-    def _fault(self, body: bytes, sent: bytes) -> str | None:
-        overflow, self._overflow = self._overflow, False
-        if overflow or len(body) - 2 > self.options.received_text_limit:
-            return "frame longer than the limit"
-        if self.options.checksum is Checksum.REQUIRED and sent.upper() != b"%02X" % checksum(body):
-            return "wrong checksum"
-        if len(body) < 2 or body[0] not in _NUMBERS:
-            return "frame number is no digit 0 to 7"
-        return None
-
-    def _number_fits(self, body: bytes) -> bool:
-        number, rule = body[0] - 0x30, self.options.frame_numbers
-        if rule is FrameNumbers.RESTARTING and number == 1 and self._whole:
-            return True
-        return number == self._expected or rule is FrameNumbers.IGNORED
-
-    def _hand_out(self, raw: bytes, body: bytes, now: float, events: list[LinkEvent]) -> None:
-        text, is_end_frame = body[1:-1], body[-1] == ETX
-        if is_end_frame and not text.endswith((b"\r", b"\n")):
-            text += b"\r"  # an end frame ends its record, also where the instrument leaves the CR out
-        ends_message = is_end_frame and self._ends_with_terminator(text)
-        held = _Held(self._next_id, body, text, ends_message, is_end_frame, now)
+    def _hand_out(self, held: HeldFrame, raw: bytes, events: list[LinkEvent]) -> None:
         self._hold(held, raw, events)
-        if ends_message:
-            ids = (*self._frame_ids, held.frame_id)
-            events.append(MessageReceived(ids, b"".join((*self._texts, text))))
+        if held.ends_message:
+            ids = (*self._assembly.frame_ids, held.frame_id)
+            events.append(MessageReceived(ids, b"".join((*self._assembly.texts, held.text))))
 
-    def _hold(self, held: _Held, raw: bytes, events: list[LinkEvent]) -> None:
+    def _hold(self, held: HeldFrame, raw: bytes, events: list[LinkEvent]) -> None:
         self._next_id += 1
         self._held = held
         self._move_to(State.HOLDING_FRAME)
         events.append(FrameReceived(held.frame_id, raw))
-
-    def _ends_with_terminator(self, text: bytes) -> bool:
-        head = self._head_of_last_record(text.rstrip(b"\r\n"))
-        return head[:1] in (b"L", b"l") and not head[1:2].isalnum()
-
-    def _head_of_last_record(self, text: bytes) -> bytes:
-        cut = max(text.rfind(b"\r"), text.rfind(b"\n"))
-        return text[cut + 1 : cut + 3] if cut >= 0 else (self._record_head + text[:2])[:2]
-
-    def _release(self, frame_id: int) -> _Held | None:
-        held = self._held
-        if held is None or held.frame_id != frame_id:
-            if frame_id == self._stale_id and held is None:
-                return None  # stored when the connection was gone already
-            raise LocalProtocolError(f"frame {frame_id} does not wait for an acknowledgement")
-        self._held = None
-        return held
-
-    def _accept(self, held: _Held) -> None:
-        number = held.body[0] - 0x30
-        self._last_body, self._expected = held.body, (number + 1) % 8
-        if held.ends_message:
-            self._forget_message()
-            return
-        self._texts.append(held.text)
-        self._frame_ids.append(held.frame_id)
-        self._size += len(held.body)
-        self._whole = held.is_end_frame
-        self._record_head = b"" if held.is_end_frame else self._head_of_last_record(held.text)
-
-    def _sender_gave_up(self, held: _Held, now: float) -> bool:
-        """We were slow and the sender ended the session: a late ACK would be read as the answer to its next ENQ."""
-        if now - held.since < self.options.reply_timeout_s:
-            return False
-        self._drop_filler()
-        return bool(self._buffer) and self._buffer[0] in (ENQ, EOT)
 
     # ------------------------------------------------------------------ timers
 
@@ -535,7 +425,7 @@ class AstmLink(Link):
         if self._deadline is None or now < self._deadline:
             return
         if self.state in (State.AWAITING_ENQ_REPLY, State.AWAITING_FRAME_REPLY):
-            self._no_reply(now, events)
+            self._take_turn(self._sending.on_silence(self.state is State.AWAITING_ENQ_REPLY, now), now, events)
             return
         wait = self._wait
         self._stop_waiting()
@@ -577,84 +467,28 @@ class AstmLink(Link):
 
     def _bid(self, now: float) -> None:
         """Ask for the line if a message waits and the line is free."""
-        if self.state is not State.NEUTRAL or not self._queue or self._buffer or now < self._quiet_until:
-            return
-        self._move_to(State.AWAITING_ENQ_REPLY)
-        self._output.append(ENQ)
-        self._deadline = now + self.options.reply_timeout_s
+        if self.state is State.NEUTRAL and not self._buffer and self._sending.may_bid(now):
+            self._move_to(State.AWAITING_ENQ_REPLY)
+            self._output.append(ENQ)
+            self._deadline = now + self.options.reply_timeout_s
 
     def _read_reply(self, now: float, events: list[LinkEvent]) -> bool:
         if not self._buffer:
             return False
         reply = self._drop(1)[0]
-        if self.state is State.AWAITING_ENQ_REPLY:
-            self._on_enq_reply(reply, now, events)
-        elif reply not in (CR, LF, 0):
-            self._on_frame_reply(reply, now, events)
+        on_reply = (
+            self._sending.on_enq_reply if self.state is State.AWAITING_ENQ_REPLY else self._sending.on_frame_reply
+        )
+        self._take_turn(on_reply(reply, now), now, events)
         return True
 
-    def _on_enq_reply(self, reply: int, now: float, events: list[LinkEvent]) -> None:
-        outgoing = self._queue[0]
-        if reply == ACK:
-            outgoing.position = 0
-            self._put_frame(now)
-        elif reply == NAK:
-            self._bid_later("the instrument is busy (NAK to ENQ)", self.options.busy_wait_s, now, events)
-        elif reply == ENQ:
-            # 6.5.2.2: the instrument goes first; the host waits for its ENQ, the instrument sends it again after 1 s.
-            own = self.options.right_of_way
-            self._yielded = not own
-            wait = self.options.right_of_way_wait_s if own else self.options.contention_wait_s
-            self._bid_later("the instrument bids for the line at the same time", wait, now, events)
-
-    def _bid_later(self, reason: str, wait_s: float, now: float, events: list[LinkEvent]) -> None:
-        self._queue[0].attempts += 1
-        self._move_to(State.NEUTRAL)
-        self._quiet_until = now + wait_s
-        if self._queue[0].attempts >= self.options.attempts:
-            events.append(SendFailed(self._queue.popleft().token, reason))
-
-    def _put_frame(self, now: float) -> None:
-        outgoing = self._queue[0]
-        outgoing.refusals = 0
-        self._output += outgoing.frames[outgoing.position]
+    def _take_turn(self, turn: Turn, now: float, events: list[LinkEvent]) -> None:
+        if turn.step is Step.IGNORE:
+            return
+        self._output += turn.write
+        events += turn.events
+        if turn.step is Step.RELEASE:
+            self._move_to(State.NEUTRAL)
+            return
         self._move_to(State.AWAITING_FRAME_REPLY)
         self._deadline = now + self.options.reply_timeout_s
-
-    def _on_frame_reply(self, reply: int, now: float, events: list[LinkEvent]) -> None:
-        outgoing = self._queue[0]
-        if reply in (ACK, EOT):
-            outgoing.position += 1
-            if outgoing.position == len(outgoing.frames):
-                self._end_sending(now)
-                events.append(SendCompleted(self._queue.popleft().token))
-                if reply == EOT:
-                    self._quiet_until = now + self.options.interrupt_wait_s
-            elif reply == ACK:
-                self._put_frame(now)
-            else:  # 6.3.5 receiver interrupt: the frame was taken; end, and be quiet for 15 s
-                self._output.append(EOT)
-                self._bid_later("the instrument interrupts each time", self.options.interrupt_wait_s, now, events)
-            return
-        outgoing.refusals += 1
-        if outgoing.refusals >= self.options.attempts:
-            self._end_sending(now)
-            events.append(SendFailed(self._queue.popleft().token, "a frame was refused six times"))
-            return
-        self._output += outgoing.frames[outgoing.position]
-        self._deadline = now + self.options.reply_timeout_s
-
-    def _end_sending(self, now: float) -> None:
-        self._output.append(EOT)
-        self._move_to(State.NEUTRAL)
-        self._quiet_until = now
-
-    def _no_reply(self, now: float, events: list[LinkEvent]) -> None:
-        """6.5.2.1 and 6.5.2.3: 15 s without a reply; end the session."""
-        self._output.append(EOT)
-        if self.state is State.AWAITING_ENQ_REPLY:
-            self._bid_later("no answer to ENQ", self.options.busy_wait_s, now, events)
-            return
-        self._move_to(State.NEUTRAL)
-        self._quiet_until = now + self.options.busy_wait_s
-        events.append(SendFailed(self._queue.popleft().token, "no answer to a frame"))
