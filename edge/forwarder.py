@@ -62,8 +62,6 @@ class Forwarder:
         self._wake = asyncio.Event()
         self._gaps: list[GapRequest] = []
         self._state_due = self._state_at = 0.0
-        self._reader = store.reader()
-        self._reading = ThreadPoolExecutor(1, "forwarder-reader")  # one thread: the reader has one user at a time
         self.connected = False
         self.reason = "not yet tried"
         self.published = 0
@@ -89,9 +87,11 @@ class Forwarder:
 
     async def run(self) -> None:
         """Until cancelled. Between connections a wait with full jitter: after a power cut all boxes dial at once."""
-        await self._find_links()
+        self._reader = self._store.reader()
+        self._reading = ThreadPoolExecutor(1, "forwarder-reader")  # one thread: the reader has one user at a time
         backoff = Backoff(1.0, self._settings.reconnect_longest_s)
         try:
+            await self._find_links()
             while True:
                 began = self._loop.time()
                 self.reason = await self._one_connection()

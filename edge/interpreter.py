@@ -6,12 +6,13 @@ Nothing here refuses an instrument: what cannot be read becomes an undecoded mes
 from __future__ import annotations
 
 import hashlib
-import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import structlog
 
@@ -112,10 +113,11 @@ def software_version() -> str:
 
 @cache
 def version_of(driver: Driver) -> str:
-    """The release and the first digits of a hash over the driver's classes: it changes when the driver's code does."""
-    ours = [each for each in type(driver).__mro__ if each.__module__.startswith("protocols.")]
+    """The release and the first digits of a hash over the files of the driver's classes: it changes when they do."""
+    names = sorted({each.__module__ for each in type(driver).__mro__ if each.__module__.startswith("protocols.")})
+    files = [sys.modules[each].__file__ for each in names]
     try:
-        source = "".join(map(inspect.getsource, ours))
-    except (OSError, TypeError):  # installed without sources
+        source = b"".join(Path(each).read_bytes() for each in files if each)
+    except OSError:  # installed without sources
         return software_version()
-    return f"{software_version()}+{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+    return f"{software_version()}+{hashlib.sha256(source).hexdigest()[:8]}"
