@@ -24,6 +24,7 @@ from cloud.gateways.model import Gateway, InboxMessage, LinkCursor, MessageStatu
 from cloud.gateways.storable import storable, storable_json
 from cloud.kit import clock
 from cloud.kit.jobs import Begin
+from cloud.kit.live import announce
 from cloud.lis.results.service import MessageSource
 from protocols.model import Item
 from protocols.uplink.envelope import GapRequest
@@ -69,6 +70,8 @@ def apply_link(begin: Begin, lease: Lease, key: LinkKey, ingest: Ingest, *, run:
             taken = _apply_message(session, lease, message, ingest)
             applied += taken
             quarantined += not taken
+        if quarantined or (plan.gap is None) != (cursor.gap_first is None):
+            announce(session, "gateways")
         if plan.sequences:
             cursor.applied_at = clock.now()
         cursor.applied_through = plan.applied_through

@@ -5,9 +5,7 @@ MQTT 5 only: an older protocol answers a refused publish with a PUBACK as if it 
 
 from __future__ import annotations
 
-import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterable
 
@@ -50,25 +48,6 @@ def durable_session() -> Properties:
     properties.SessionExpiryInterval = SESSION_EXPIRY_S
     properties.ReceiveMaximum = RECEIVE_MAXIMUM
     return properties
-
-
-def wait_for_broker(settings: Settings, *, within_s: float) -> None:
-    """Return when the broker's port answers; raises Unavailable with the address and the cure after `within_s`."""
-    deadline = time.monotonic() + within_s
-    while True:
-        try:
-            socket.create_connection((settings.mqtt_host, settings.mqtt_port), timeout=2).close()
-        except OSError as error:
-            if time.monotonic() >= deadline:
-                raise Unavailable(
-                    "broker_absent",
-                    "消息代理 {address} 没有应答：请启动它，或改正 XINGLIN_MQTT_HOST 与 XINGLIN_MQTT_PORT。",
-                    address=f"{settings.mqtt_host}:{settings.mqtt_port}",
-                    reason=str(error),
-                ) from error
-            time.sleep(0.2)
-        else:
-            return
 
 
 class Publisher:
@@ -126,5 +105,4 @@ __all__ = [
     "Publisher",
     "durable_session",
     "make_client",
-    "wait_for_broker",
 ]

@@ -10,13 +10,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 
 from sqlalchemy import select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
-from cloud.gateways import rules
+from cloud.gateways import downlink, rules
 from cloud.gateways.arrivals import (
     Arrival,
     Identity,
@@ -43,6 +44,7 @@ from cloud.gateways.storable import storable
 from cloud.kit import clock
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin
+from cloud.kit.live import announce
 from protocols.uplink.envelope import (
     Envelope,
     GapRequest,
@@ -83,6 +85,7 @@ class Inbox:
         self._begin = begin
         self._partition = partition
         self._intakes: dict[LinkKey, rules.Intake] = {}
+        self._announced = 0.0
 
     def store(self, arrivals: Sequence[Arrival]) -> Stored:
         """Keep all of them in one transaction; returns after its commit.
@@ -122,6 +125,7 @@ class Inbox:
                 self._store_state(session, state, result)
             seen = {envelope.gateway for envelope, _ in sorted_.envelopes} | {each.gateway for each in sorted_.states}
             _mark_seen(session, seen)
+            self._announce(session, bool(sorted_.refused or sorted_.states))
         for key, sequences in touched.items():
             intake = self._intakes.setdefault(key, intakes[key])
             intake.add(sequences)
@@ -168,6 +172,12 @@ class Inbox:
         result.stored, result.repeated = len(stored), arrived - len(stored)
         result.links.update(identity[:3] for identity in stored)
         return touched
+
+    def _announce(self, session: Session, at_once: bool) -> None:
+        """Open pages look again: at once for what needs a person, else about once a second."""
+        if at_once or monotonic() - self._announced > 1.0:
+            self._announced = monotonic()
+            announce(session, "gateways")
 
     def _intake(self, session: Session, key: LinkKey) -> rules.Intake:
         """What is committed of a link: remembered, else read from the database (includes this transaction's rows)."""
@@ -237,6 +247,7 @@ def store_state(session: Session, state: GatewayState) -> None:
     gateway.last_state = state_json(state)
     gateway.last_state_at = state.at
     gateway.worklist_revision_acked = state.worklist_revision
+    downlink.consider(session, gateway)
 
 
 def _gateways(session: Session, ids: set[str]) -> dict[str, RegisteredGateway]:

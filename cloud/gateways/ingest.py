@@ -17,15 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from cloud.config import Settings, settings
 from cloud.gateways import leases
 from cloud.gateways.apply import Ingest
-from cloud.gateways.broker import wait_for_broker
 from cloud.gateways.consumer import PartitionConsumer
 from cloud.kit.db import begin
 from cloud.kit.jobs import Begin
 from cloud.lis.results import service as results
 
 log = structlog.get_logger(__name__)
-
-BROKER_WAIT_S = 30.0
 
 
 class Worker:
@@ -114,13 +111,11 @@ def run(
     *,
     ingest: Ingest = results.ingest,
     stop: threading.Event | None = None,
-    broker_wait_s: float = BROKER_WAIT_S,
 ) -> None:
-    """Work until SIGTERM or SIGINT (or `stop`). Raises Unavailable when the broker does not answer at the start."""
+    """Work until SIGTERM or SIGINT (or `stop`). A broker that is away is tried again for ever."""
     config = settings()
     ending = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ending.set())
-    wait_for_broker(config, within_s=broker_wait_s)
     Worker(worker_id, lease_seconds, config=config, ingest=ingest).run(ending)

@@ -1,0 +1,137 @@
+"""A box of the test's own: the real edge daemon as a process, its configuration and what it stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.broker import free_port
+from tests.support.waiting import eventually
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Box:
+    """`add_tcp` and friends before `start`; a box that was killed starts again on the same store."""
+
+    folder: Path
+    broker_port: int
+    gateway: str = "gw-test"
+    partition: int = 3
+    receipt_timeout_s: float = 60.0
+    max_megabytes: int = 64
+    window: int = 200
+    links: list[str] = field(default_factory=list)
+    ports: dict[str, int] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+
+    def add_tcp(self, link: str, driver: str = "sysmex_xn") -> int:
+        """The port the instrument connects to."""
+        port = free_port()
+        self.ports[link] = port
+        self._add(link, driver, f'{{ kind = "tcp_listen", host = "127.0.0.1", port = {port} }}')
+        return port
+
+    def add_dialled(self, link: str, port: int, driver: str = "sysmex_xn") -> None:
+        self._add(link, driver, f'{{ kind = "tcp_dial", host = "127.0.0.1", port = {port} }}')
+
+    def add_serial(self, link: str, device: str, driver: str = "sysmex_xn") -> None:
+        self._add(link, driver, f'{{ kind = "serial", device = "{device}", baud_rate = 115200 }}')
+
+    def _add(self, link: str, driver: str, port: str) -> None:
+        self.links.append(f'[[links]]\nid = "{link}"\ndriver = "{driver}"\nport = {port}\n')
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "box.toml"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "box.db"
+
+    def start(self) -> None:
+        """Running, with every listening port open."""
+        self.config.write_text(
+            f'[gateway]\nid = "{self.gateway}"\ncampus = "main"\npartition = {self.partition}\n'
+            f'[store]\npath = "box.db"\nmax_megabytes = {self.max_megabytes}\n'
+            f'[cloud]\nhost = "127.0.0.1"\nport = {self.broker_port}\nwindow = {self.window}\n'
+            f"receipt_timeout_s = {self.receipt_timeout_s}\nreconnect_longest_s = 0.3\n" + "\n".join(self.links),
+            encoding="utf-8",
+        )
+        (self.folder / "box.db.status.json").unlink(missing_ok=True)
+        with (self.folder / "edge.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "edge", "run", str(self.config)], stderr=log, stdout=log, cwd=_ROOT
+            )
+        eventually(self._is_up, within_s=30, what="the box is up")
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log()
+        status = self.status()
+        if status is None or status["pid"] != self._process.pid:
+            return False
+        return all(each["state"] in ("listening", "open") for each in status["links"] if each["link"] in self.ports)
+
+    def status(self) -> dict[str, Any] | None:
+        """What `edge status` reads."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "box.db.status.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return found
+
+    def kill(self) -> None:
+        """kill -9: what it had not made durable is gone."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self._process.pid, how)
+            self._process.wait(15)
+        self._process = None
+
+    def log(self) -> str:
+        return (self.folder / "edge.log").read_text(encoding="utf-8")
+
+    def rows(self, sql: str, *parameters: object) -> list[Any]:
+        """Straight from the file, beside the daemon or after it."""
+        with sqlite3.connect(self.store, timeout=10) as connection:
+            found = connection.execute(sql, parameters).fetchall()
+        connection.close()
+        return found
+
+    def frames(self, link: str) -> list[bytes]:
+        return [
+            raw
+            for (raw,) in self.rows(
+                "SELECT raw FROM journal JOIN link ON link.id = journal.link WHERE name = ? ORDER BY journal.id", link
+            )
+        ]
+
+    def messages(self, link: str) -> list[tuple[int, str]]:
+        """(sequence, state) of a link's messages."""
+        return self.rows(
+            "SELECT sequence, state FROM outbox JOIN link ON link.id = outbox.link WHERE name = ? ORDER BY sequence",
+            link,
+        )
+
+    def waiting(self, link: str) -> int:
+        """Messages without a receipt."""
+        found = self.rows(
+            """SELECT count(*) FROM outbox JOIN link ON link.id = outbox.link
+                WHERE name = ? AND sequence > delivered_through AND delivered = 0""",
+            link,
+        )
+        return int(found[0][0])
