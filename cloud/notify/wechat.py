@@ -9,7 +9,7 @@ minutes).
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import requests
@@ -81,6 +81,12 @@ class OfficialAccount(WeChatClient):  # type: ignore[misc]
         self.API_BASE_URL = known.wechat_api_url.rstrip("/") + "/cgi-bin/"
         self._http = timed_session(known.wechat_api_url)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
     def fetch_access_token(self) -> dict[str, Any]:
         parameters = {"grant_type": "client_credential", "appid": self.appid, "secret": self.secret}
         answer: dict[str, Any] = self._fetch_access_token(self.API_BASE_URL + "token", parameters)
@@ -108,7 +114,8 @@ def post(begin: Begin, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
 
 def _post(token: str, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
     try:
-        answer = OfficialAccount(settings(), token).post(endpoint, data=data)
+        with OfficialAccount(settings(), token) as official:
+            answer = official.post(endpoint, data=data)
     except requests.RequestException as error:
         raise DeliveryFailed(f"wechat_{type(error).__name__}", permanent=False) from error
     if not isinstance(answer, dict):
@@ -163,7 +170,8 @@ def access_token(begin: Begin) -> tuple[str, int]:
 def _fetch(begin: Begin, known: Settings) -> tuple[str, int]:
     """Ask WeChat for a token and share it; whatever goes wrong, the claim is given back."""
     try:
-        answer = OfficialAccount(known).fetch_access_token()
+        with OfficialAccount(known) as official:
+            answer = official.fetch_access_token()
         token, lifetime = str(answer["access_token"]), int(answer.get("expires_in", 7200))
     except WeChatClientException as refusal:
         _give_back(begin, known)

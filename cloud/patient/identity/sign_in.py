@@ -55,7 +55,9 @@ def start(session: Session, *, browser: str, next_page: str) -> str:
         )
     )
     session.flush()
-    return str(_oauth(known, state).authorize_url)
+    oauth = _oauth(known, state)
+    oauth._http.close()  # the address is made here; nobody is called
+    return str(oauth.authorize_url)
 
 
 def redeem_state(session: Session, *, state: str, code: str, browser: str) -> str:
@@ -87,8 +89,9 @@ def redeem_state(session: Session, *, state: str, code: str, browser: str) -> st
 def exchange(code: str) -> ChannelIdentity:
     """Ask WeChat who brought the code; no transaction may be open. Raises `Forbidden` or `Unavailable`."""
     known = settings()
+    oauth = _oauth(known, "")
     try:
-        answer = _oauth(known, "").fetch_access_token(code)
+        answer = oauth.fetch_access_token(code)
         open_id = str(answer["openid"])
     except WeChatOAuthException as refusal:
         if refusal.errcode is None:
@@ -96,6 +99,8 @@ def exchange(code: str) -> ChannelIdentity:
         raise Forbidden("oauth_refused", N_("登录已失效，请关闭本页后从公众号重新进入。")) from refusal
     except (requests.RequestException, KeyError, ValueError) as error:
         raise Unavailable("wechat_away", N_("微信暂时没有应答，请稍后重试。")) from error
+    finally:
+        oauth._http.close()
     return ChannelIdentity("wechat", known.wechat_app_id, open_id, answer.get("unionid"))
 
 
