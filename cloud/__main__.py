@@ -48,7 +48,7 @@ def _broker() -> None:
 
 @program.command()
 def database() -> None:
-    """Run the embedded PostgreSQL until told to end; prints its URL. For the demo: production has a server of its own."""
+    """Run the embedded PostgreSQL until told to end; prints its URL. For the demo, never in production."""
     import signal
 
     from cloud.kit.embedded import NoDatabase, start
@@ -162,7 +162,8 @@ def verify_audit() -> None:
         typer.echo(finding.sentence(), err=True)
     typer.echo(
         f"{verdict.entries} entries in {verdict.chains} chains, {verdict.seals} seals,"
-        f" {verdict.unsealed} entries not sealed yet, key {verdict.key_fingerprint}: {'intact' if verdict.intact else 'TAMPERED'}"
+        f" {verdict.unsealed} entries not sealed yet,"
+        f" key {verdict.key_fingerprint}: {'intact' if verdict.intact else 'TAMPERED'}"
     )
     if not verdict.intact:
         raise typer.Exit(1)

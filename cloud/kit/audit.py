@@ -1,8 +1,8 @@
 """The audit trail: who did what to which thing, chained per thing so that a change of the past shows.
 
-An entry's hash covers its own content, its number and the hash of the entry before it in the chain of its aggregate. Number
-and hash are taken by one statement on the chain's row, so two writers cannot fork it. `cloud.kit.seal` signs the chains'
-heads outside the database; `cloud.kit.audit_verify` reads everything back.
+An entry's hash covers its own content, its number and the hash of the entry before it in the chain of its aggregate.
+Number and hash are taken by one statement on the chain's row, so two writers cannot fork it. `cloud.kit.seal` signs the
+chains' heads outside the database; `cloud.kit.verify` reads everything back.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """PostgreSQL from its wheel, for the demo and the tests when no database URL is given. Never in production.
 
-The only module that knows the wheel, and it takes nothing from it but the programs: another wheel or the system's server
-takes its place here. The server listens on a Unix socket in a folder that only its owner may enter, so `trust` is no open
-door. It outlives the process that started it; who owns the demo or the tests stops it with `EmbeddedServer.stop()`.
+The only module that knows the wheel, and it takes nothing from it but the programs: another wheel or the system's
+server takes its place here. The server listens on a Unix socket in a folder that only its owner may enter, so `trust`
+is no open door. It outlives the process that started it; who owns the demo or the tests stops it with
+`EmbeddedServer.stop()`.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def _account_below_root() -> str | None:
                 "PostgreSQL refuses to run as root and there is no useradd here to make an account for it."
                 " Run as an ordinary user, or set XINGLIN_DATABASE_URL."
             ) from None
-        subprocess.run([useradd, "--system", "--no-create-home", SYSTEM_USER], check=True)  # noqa: S603
+        subprocess.run([useradd, "--system", "--no-create-home", SYSTEM_USER], check=True)
     return SYSTEM_USER
 
 
@@ -222,7 +223,7 @@ def _run(command: list[str | Path], account: str | None, working_dir: Path) -> N
     """Run one of the wheel's programs, in a session of its own: Ctrl-C in our terminal must not reach the server."""
     # Output goes to a file: a pipe would stay open as long as the server that inherits it.
     with tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command, user=account, cwd=working_dir, stdout=output, stderr=output, start_new_session=True, check=False
         )
         if done.returncode == 0:

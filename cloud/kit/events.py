@@ -1,8 +1,8 @@
 """Facts, stored in the transaction that made them true, with one job for each subscriber.
 
-A fact is a frozen dataclass: ``type`` and ``version`` are class variables, ``aggregate_id`` says whose fact it is, every
-other field is its payload. A shipped payload is frozen: a new shape is a new version, and an upcaster turns the old into
-the new.
+A fact is a frozen dataclass: ``type`` and ``version`` are class variables, ``aggregate_id`` says whose fact it is,
+every other field is its payload. A shipped payload is frozen: a new shape is a new version, and an upcaster turns the
+old into the new.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What just changed, told to open pages: `pg_notify` on commit, one LISTEN connection a web process, queues to the streams.
+"""What just changed, told to open pages: `pg_notify` on commit, one LISTEN connection a web process, a queue a page.
 
-A hint, never a fact: a page that hears "results" fetches what it needs. What is lost while nobody listens costs nothing.
+A hint, never a fact: a page that hears "results" fetches what it needs. What is lost while nobody listens costs
+nothing.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import sys
 import structlog
 
 QUIETER = {
-    "uvicorn.access": logging.WARNING,  # the middleware writes its own line, without addresses that could name a patient
+    "uvicorn.access": logging.WARNING,  # the middleware writes its own line: an address can name a patient
     "procrastinate": logging.WARNING,
     "httpx": logging.WARNING,
     "alembic": logging.WARNING,

@@ -1,4 +1,4 @@
-"""The single sealer: takes the heads of all chains that grew, hashes them into one root, signs it into the file outside.
+"""The single sealer: hashes the heads of all chains that grew into one root and signs it into the file outside.
 
 The seal is committed in the database first, then written to the file, then noted as written: a crash in between is
 finished by the next run, which writes the very same line.
@@ -38,7 +38,7 @@ _TAKE_HEADS = text(
     RETURNING chain.kind, chain.aggregate_id, chain.number, chain.hash, chain.number - grown.sealed_number
     """
 )
-"""Chains that a writer holds this moment are left for the next run, so that sealer and writers never wait in a circle."""
+"""Chains that a writer holds now are left for the next run: sealer and writers must never wait in a circle."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The signed file of audit roots that lies outside the database: one JSON line a seal, each naming the hash of the one before.
+"""The signed file of audit roots outside the database: one JSON line a seal, each naming the hash of the one before.
 
 The Ed25519 key lies beside it (`seal-key.pem`, readable by the owner alone). Put the folder where the database's
 administrators cannot write, and note the key's fingerprint elsewhere: `verify-audit` prints it.

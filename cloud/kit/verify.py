@@ -126,10 +126,10 @@ def _head(row: Row[Any]) -> Head:
 def _check_chains(session: Session, verdict: Verdict) -> None:
     """Entries, heads of chains and sealed heads, side by side in the order of the chains."""
     order = ' ORDER BY kind COLLATE "C", aggregate_id COLLATE "C", number'
-    entries = "SELECT 'entry' AS source, * FROM audit_entry" + order
-    sealed = "SELECT 'sealed' AS source, * FROM audit_seal_head" + order
-    chains = "SELECT 'chain' AS source, * FROM audit_chain" + order
-    streams = [_stream(session, query) for query in (entries, sealed, chains)]
+    entries = "SELECT 'entry' AS source, * FROM audit_entry"
+    sealed = "SELECT 'sealed' AS source, * FROM audit_seal_head"
+    chains = "SELECT 'chain' AS source, * FROM audit_chain"
+    streams = [_stream(session, query + order) for query in (entries, sealed, chains)]
     for key, rows in groupby(merge(*streams, key=_key), key=_key):
         _check_chain("/".join(part.decode() for part in key), rows, verdict)
 

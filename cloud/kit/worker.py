@@ -1,8 +1,8 @@
 """A job worker: takes jobs from PostgreSQL and runs what the slices registered, each in a thread.
 
 Several run side by side. Each one's heartbeat tells the others that it lives; when it stops (killed, machine gone), any
-other puts its jobs back after `STALLED_AFTER_S` and they run again. A job that fails is tried again later and later, for
-about a day.
+other puts its jobs back after `STALLED_AFTER_S` and they run again. A job that fails is tried again later and later,
+for about a day.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ SELECT id, name, pg_notify(
     'procrastinate_any_queue_v1', json_build_object('type', 'job_inserted', 'job_id', id)::text
 ) FROM taken
 """
-"""One statement, so that two workers who see the same dead neighbour cannot both put a job back. The queueing lock goes:
-the next tick of a periodic job may wait in the queue already, and two waiting with one such lock are not allowed."""
+"""One statement, so that two workers who see the same dead neighbour cannot both put a job back. The queueing lock
+goes: the next tick of a periodic job may wait in the queue already, and two waiting with one such lock are not
+allowed."""
 
 
 class LaterAndLater(retry.BaseRetryStrategy):
@@ -108,7 +109,7 @@ def make_app(database_url: str, threads: ThreadPoolExecutor) -> procrastinate.Ap
     async def run_job(name: str, args: dict[str, Any]) -> None:
         await asyncio.get_running_loop().run_in_executor(threads, run_step, name, args)
 
-    async def run_periodic(name: str, timestamp: int) -> None:
+    async def run_periodic(timestamp: int, name: str) -> None:
         await asyncio.get_running_loop().run_in_executor(threads, run_step, name, {})
 
     app.task(name=jobs.TASK_NAME, queue=jobs.QUEUE, retry=LaterAndLater())(run_job)

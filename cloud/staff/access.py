@@ -16,6 +16,7 @@ from cloud.kit.errors import Forbidden, Unauthenticated
 from cloud.staff.model import StaffAccount
 from cloud.staff.roles import PERMISSIONS, permissions_of
 from cloud.staff.service import REALM
+from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 from cloud.web.sessions import find_session
 
@@ -74,7 +75,9 @@ def require(permission: str) -> Callable[..., CurrentStaff]:
     def check(staff: Annotated[CurrentStaff, Depends(signed_in)]) -> CurrentStaff:
         if permission not in staff.permissions:
             raise Forbidden(
-                "no_permission", N_("您的账号没有“{permission}”的权限，需要时请联系管理员。"), permission=permission
+                "no_permission",
+                N_("您的账号没有“{permission}”的权限，需要时请联系管理员。"),
+                permission=_(PERMISSIONS[permission]),
             )
         return staff
 

@@ -1,4 +1,7 @@
-"""Password hashing (argon2id) and what a new password must be. One check costs some 80 ms and 64 MB: callers run in threads."""
+"""Password hashing (argon2id), and what a new password must be.
+
+One check costs some 80 ms and 64 MB: callers run in threads, a few at once.
+"""
 
 from __future__ import annotations
 

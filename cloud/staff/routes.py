@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Invalid, XinglinError
 from cloud.kit.live import Hub
-from cloud.staff import service, worklist
+from cloud.staff import account_routes, scan, service, worklist
 from cloud.staff.access import SIGNED_IN_FOR, CurrentStaff, signed_in
 from cloud.web import rate
 from cloud.web.i18n import gettext as _
@@ -24,7 +24,8 @@ from cloud.web.pages import render
 from cloud.web.refusals import message_of, safe_next
 from cloud.web.sessions import address_of, close_session, open_session
 
-router = APIRouter(prefix="/staff")
+router = APIRouter()
+pages = APIRouter(prefix="/staff")
 
 SIGN_INS_PER_ADDRESS = 30
 SIGN_IN_WINDOW = timedelta(minutes=5)
@@ -32,12 +33,12 @@ KEEP_ALIVE_S = 20
 Person = Annotated[CurrentStaff, Depends(signed_in)]
 
 
-@router.get("/sign-in")
+@pages.get("/sign-in")
 def sign_in_page(request: Request, next: str = "") -> Response:
     return render(request, "staff/sign_in.html", {"login": "", "next": safe_next(next, "/staff"), "problem": None})
 
 
-@router.post("/sign-in")
+@pages.post("/sign-in")
 def sign_in(
     request: Request, login: Annotated[str, Form()], password: Annotated[str, Form()], next: Annotated[str, Form()] = ""
 ) -> Response:
@@ -80,30 +81,39 @@ def _again(request: Request, login: str, after: str, problem: str, status: int) 
     return render(request, "staff/sign_in.html", {"login": login, "next": after, "problem": problem}, status)
 
 
-@router.post("/sign-out")
+@pages.post("/sign-out")
 def sign_out(request: Request, session: Transaction) -> Response:
     response = RedirectResponse("/staff/sign-in", status_code=303)
     close_session(session, request, response, realm=service.REALM)
     return response
 
 
-@router.get("")
+@pages.get("")
 def home(request: Request, session: Transaction, staff: Person) -> Response:
     context = {"waiting": worklist.waiting_for(session, staff), "topics": worklist.topics_for(staff)}
     return render(request, "staff/home.html", context)
 
 
-@router.get("/waiting")
+@pages.get("/waiting")
 def waiting(request: Request, session: Transaction, staff: Person) -> Response:
     return render(request, "staff/waiting.html", {"waiting": worklist.waiting_for(session, staff)})
 
 
-@router.get("/password")
+@pages.get("/scan")
+def scanned(request: Request, session: Transaction, staff: Person, code: str = "") -> Response:
+    """Whatever was scanned, on whatever page: to the thing itself, or a page that says what to do."""
+    target = scan.where(session, code, staff)
+    if target is not None:
+        return RedirectResponse(target, status_code=303)
+    return render(request, "staff/scan_unknown.html", {"code": code.strip()}, 404 if code.strip() else 200)
+
+
+@pages.get("/password")
 def password_page(request: Request, staff: Person) -> Response:
     return render(request, "staff/password.html", {"problem": None, "first": staff.must_change_password})
 
 
-@router.post("/password")
+@pages.post("/password")
 def change_password(
     request: Request,
     session: Transaction,
@@ -123,7 +133,7 @@ def change_password(
     return RedirectResponse("/staff", status_code=303)
 
 
-@router.get("/live")
+@pages.get("/live")
 async def live(request: Request, staff: Person, topics: str = "") -> Response:
     """Event stream of the topics named (comma between); the event's name is the topic, its data JSON."""
     wanted = [topic for topic in topics.split(",") if topic]
@@ -143,3 +153,7 @@ async def _stream(hub: Hub, topics: list[str]) -> AsyncIterator[str]:
                 yield ": still here\n\n"
                 continue
             yield f"event: {heard.topic}\ndata: {json.dumps(heard.data, separators=(',', ':'))}\n\n"
+
+
+router.include_router(pages)
+router.include_router(account_routes.router)

@@ -89,8 +89,8 @@ def accounts(session: Session) -> list[StaffAccount]:
 def authenticate(session: Session, *, login: str, password: str, address: str) -> StaffAccount | None:
     """The account whose password this is, or None after counting the wrong one; the tenth in a row locks.
 
-    Returns instead of raising, because the count must be committed. Raises `Forbidden` (nothing to count) while locked, so
-    that a guesser learns nothing from further guesses.
+    Returns instead of raising, because the count must be committed. Raises `Forbidden` (nothing to count) while locked,
+    so that a guesser learns nothing from further guesses.
     """
     found = account_by_login(session, login)
     if found is not None and found.locked_until is not None and found.locked_until > clock.now():

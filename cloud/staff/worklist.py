@@ -1,4 +1,4 @@
-"""The home page's cards: what waits for this role. Each slice above adds its own; each is counted when the page is made."""
+"""The home page's cards: what waits for this role. Each slice above adds its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add(
     topic: str | None = None,
     urgent: bool = False,
 ) -> None:
-    """Register a card (at import of the slice's routes); `count` reads how much waits; `urgent` stands out above zero."""
+    """Register a card (at import of the slice's routes); `count` reads how much waits; `urgent` shows red."""
     _cards[href] = Waiting(label, hint, href, permission, position, count, topic, urgent)
 
 

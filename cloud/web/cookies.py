@@ -1,4 +1,4 @@
-"""Cookies as we set them: HttpOnly, SameSite=Lax, and Secure with the ``__Host-`` name when the public address is https."""
+"""Cookies as we set them: HttpOnly, SameSite=Lax; Secure and named ``__Host-`` when the public address is https."""
 
 from __future__ import annotations
 

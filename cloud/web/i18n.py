@@ -1,7 +1,7 @@
 """Page texts: the source string is the Chinese sentence, English comes from a Babel catalog in each slice.
 
-All catalogs ``cloud/<slice>/locale/<language>/LC_MESSAGES/messages.po`` are merged at start. The language belongs to the
-request: ``?lang=`` (kept in a cookie), else the cookie, else Chinese, which the hospital speaks.
+All catalogs ``cloud/<slice>/locale/<language>/LC_MESSAGES/messages.po`` are merged at start. The language belongs to
+the request: ``?lang=`` (kept in a cookie), else the cookie, else Chinese, which the hospital speaks.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def ngettext(singular: str, plural: str, n: int) -> str:
 
 
 def mark(message: str) -> str:
-    """Mark a sentence for translation where it is written and translated later, where it is shown. Import it as ``N_``."""
+    """Mark a sentence here that is translated later, where it is shown. Import it as ``N_``."""
     return message
 
 
@@ -69,11 +69,17 @@ def _catalog(name: str) -> dict[str, tuple[str, ...]]:
         with path.open("rb") as file:
             catalog = read_po(file, locale=name.replace("-", "_"))
         for message in catalog:
-            forms = message.string if isinstance(message.string, tuple) else (message.string,)
-            if not message.id or not forms[0]:
+            forms = _forms(message.string)
+            if not message.id or not forms:
                 continue
             key = message.id[0] if isinstance(message.id, tuple | list) else message.id
             known = merged.setdefault(key, forms)
             if known != forms:
                 _log.warning("two slices translate one sentence differently", msgid=key, file=str(path))
     return merged
+
+
+def _forms(translated: object) -> tuple[str, ...]:
+    """One form, or singular and plural; none where the translator left it empty."""
+    forms = translated if isinstance(translated, tuple | list) else (translated,)
+    return tuple(each for each in forms if isinstance(each, str) and each)

@@ -1,4 +1,4 @@
-"""What stands in the staff navigation: each slice registers its own entries, the layout shows those the person may use."""
+"""The staff navigation: each slice registers its own entries, the layout shows those the person may use."""
 
 from __future__ import annotations
 

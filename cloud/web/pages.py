@@ -1,8 +1,8 @@
 """Pages: a slice's template inside one of the two layouts, in the request's language.
 
-``render(request, "lis/results/review.html", {...})``: what stands before the last ``/`` is the slice's folder, the file is
-in its ``templates/``. Templates see ``_``, ``ngettext``, ``static``, ``staff`` (the person signed in, or None), ``csrf_token``,
-``path``, ``language`` and the filters ``moment``, ``day`` and ``clock``.
+``render(request, "lis/results/review.html", {...})``: what stands before the last ``/`` is the slice's folder, the file
+is in its ``templates/``. Templates see ``_``, ``ngettext``, ``static``, ``staff`` (the person signed in, or None),
+``csrf_token``, ``path``, ``language`` and the filters ``moment``, ``day`` and ``clock``.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ def count(session: Session, *, act: str, subject: str, at_most: int, within: tim
     """
     now = clock.now()
     row = session.execute(_COUNT, {"act": act, "subject": subject, "now": now, "window_start": now - within}).one()
-    if row.count > at_most:
-        wait_s = max(1, int((row.window_started_at + within - now).total_seconds()))
+    tries, started_at = row
+    if tries > at_most:
+        wait_s = max(1, int((started_at + within - now).total_seconds()))
         raise TooMany("too_many_tries", N_("尝试过于频繁，请在 {retry_after_s} 秒后再试。"), retry_after_s=wait_s)

@@ -1,4 +1,4 @@
-"""``./xinglin bench audit``: entries a second with two writers, and whether an edit, a deletion and a cut tail are found.
+"""``./xinglin bench audit``: entries a second with two writers; an edit, a deletion, a cut tail: each found or not.
 
 Two processes write entries, one transaction each, to chains of their own and to one chain they share; the sealer runs
 beside them. Then the trail is verified, and each kind of tampering is done to it as a database administrator could.
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from sqlalchemy import text
@@ -27,7 +28,10 @@ SHARED_CHAIN_EVERY = 10
 """One entry in ten goes to the chain that both writers share."""
 
 
-def write(entries: int, writer: int) -> None:
+def write(entries: int, writer: int, together: Barrier) -> None:
+    with begin() as session:
+        session.execute(text("SELECT 1"))
+    together.wait()
     for each in range(entries):
         aggregate = "shared" if each % SHARED_CHAIN_EVERY == 0 else f"{writer}-{each // 20}"
         with begin() as session:
@@ -44,10 +48,12 @@ def write(entries: int, writer: int) -> None:
 def measure(entries: int) -> float:
     """Seconds that two writers took for `entries` each, the sealer beside them."""
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write, args=(entries, number)) for number in range(2)]
-    started = time.perf_counter()
+    together = context.Barrier(3)
+    writers = [context.Process(target=write, args=(entries, number, together)) for number in range(2)]
     for writer in writers:
         writer.start()
+    together.wait()
+    started = time.perf_counter()
     while any(writer.is_alive() for writer in writers):
         seal.seal(begin)
         time.sleep(0.2)
