@@ -190,10 +190,10 @@ class WechatService(HttpService):
     # -- the phones ----------------------------------------------------------------------------------------------
 
     def inbox(self, request: Request) -> Answer:
-        """Messages of one follower, newest last; `after` is a number of messages already seen."""
+        """Messages of one follower (without `openid`: of all), oldest first; `after` so many already seen."""
         openid, after = request.query.get("openid", ""), int(request.query.get("after", "0"))
         with self.lock:
-            found = [each for each in self.messages if each["openid"] == openid]
+            found = [each for each in self.messages if not openid or each["openid"] == openid]
         return as_json({"messages": found[after:]})
 
     def become(self, request: Request) -> Answer:
