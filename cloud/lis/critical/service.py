@@ -1,4 +1,4 @@
-"""Verbs of critical values: open in the release transaction, record each contact, cancel when the value was an error."""
+"""Verbs of critical values: open in the release transaction, record each contact, cancel if the value was an error."""
 
 from __future__ import annotations
 

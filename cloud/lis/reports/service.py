@@ -25,8 +25,9 @@ from cloud.lis.reports.events import ReportDisclosed, ReportRecalled, ReportRele
 from cloud.lis.reports.model import DisclosurePolicy, Report, ReportState, ReportVersion
 from cloud.lis.reports.printing import rendered
 from cloud.lis.reports.view import ReportContent, ReportView
-from cloud.lis.results.release import finish_specimen, release_results
+from cloud.lis.results.release import release_results
 from cloud.lis.results.signatory import Signatory, actor, authorise
+from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
 
@@ -56,7 +57,7 @@ def release(
     kind = ReportState.PRELIMINARY if released.missing else finished
     report = freeze(session, released.specimen, report, kind=kind, by=by, comment=released.comment)
     critical.open_case(session, released.specimen, released.results, report_version=report.version, by=by)
-    finish_specimen(session, released.specimen, by=by)
+    specimens.mark_done(session, specimen_id, by=actor(by))
     announce_release(session, report, by, action="report.release")
     return report
 
@@ -280,7 +281,7 @@ def disclosable(
 
 
 def pdf(session: Session, report_id: uuid.UUID, version: int | None = None) -> bytes:
-    """The printed form of a version: rendered once from its frozen content, stored with its hash, then always the same."""
+    """The printed form of a version: rendered once from its frozen content and stored with its hash."""
     report = _report(session, report_id)
     row = _version(session, report_id, version or report.version)
     if row.pdf is not None:

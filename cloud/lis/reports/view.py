@@ -52,7 +52,7 @@ class ReportImage:
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """Everything printed, frozen at release. Times are ISO 8601 UTC; the printed form is made in the hospital's zone."""
+    """Everything printed, frozen at release. Times are ISO 8601 UTC; printing uses the hospital's zone."""
 
     hospital: str
     campus: str

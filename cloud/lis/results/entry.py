@@ -15,9 +15,9 @@ from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification import consistency
-from cloud.lis.verification.rules import Measured, Verdict, across
+from cloud.lis.verification.rules import Bounds, Measured, Verdict, across
 from cloud.lis.verification.values import convert
-from protocols.model import Observation
+from protocols.model import Observation, Quantity
 
 _DETAILS = (
     "status",
@@ -86,6 +86,34 @@ def judge_entries(entries: Sequence[Entry], known: Background, chosen: Mapping[s
             entry.verdict = entry.verdict.with_reasons(extra[entry.match.test.code])
 
 
+def judge_row(result: Result, test: Test, known: Background) -> None:
+    """A stored value's verdict anew, from what was kept of it."""
+    expected = result.unit == test.unit
+    quantity = None if result.number is None else Quantity(result.number, result.comparator)
+    measured = Measured(
+        text=result.value_text,
+        quantity=quantity,
+        value_type=test.value_type,
+        unit_expected=expected,
+        raw_unit=result.raw_unit,
+        instrument_flags=tuple(result.instrument_flags),
+        status=result.details.get("status"),
+        taken_at=result.observed_at,
+    )
+    verdict, bounds = judged(test, measured, known), known.ranges.get(test.id)
+    write_verdict(result, verdict, bounds)
+
+
+def write_verdict(result: Result, verdict: Verdict, bounds: Bounds | None) -> None:
+    """Flag, marks, reasons and the range as it was when it judged."""
+    result.flag, result.critical, result.draft = verdict.flag, verdict.critical, verdict.draft
+    result.held, result.decision, result.delta_percent = verdict.held, verdict.to_json(), verdict.delta_percent
+    result.range_id = None if bounds is None else uuid.UUID(bounds.id)
+    result.range_low = bounds.low if bounds else None
+    result.range_high = bounds.high if bounds else None
+    result.range_text = range_text(bounds)
+
+
 def same_unit(sent: str, expected: str) -> bool:
     """Alike but for case, blanks and the ways to write a power or a micro sign."""
     return _unit_key(sent) == _unit_key(expected)
@@ -104,7 +132,7 @@ def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_
     if verdict is None:
         raise ValueError("an entry is judged before it becomes a row")
     observation, bounds, previous = entry.observation, known.ranges.get(test.id), known.previous.get(test.id)
-    return Result(
+    result = Result(
         order_item_id=entry.match.item.id,
         specimen_id=specimen.id,
         person_id=specimen.person_id,
@@ -116,20 +144,10 @@ def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_
         number=measured.quantity.number if measured.quantity else None,
         comparator=measured.quantity.comparator if measured.quantity else None,
         unit=reported_unit(test, entry),
-        flag=verdict.flag,
-        critical=verdict.critical,
         sensitive=bool(test.sensitive),
-        draft=verdict.draft,
-        held=verdict.held,
-        range_id=None if bounds is None else uuid.UUID(bounds.id),
-        range_low=bounds.low if bounds else None,
-        range_high=bounds.high if bounds else None,
-        range_text=range_text(bounds),
-        decision=verdict.to_json(),
         previous_result_id=previous.id if previous else None,
         previous_value=previous.value_text if previous else None,
         previous_at=previous.observed_at or previous.received_at if previous else None,
-        delta_percent=verdict.delta_percent,
         instrument_flags=list(observation.flags),
         comments=list(observation.comments),
         details={name: getattr(observation, name) for name in _DETAILS if getattr(observation, name) is not None},
@@ -138,6 +156,8 @@ def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_
         observed_at_raw=observation.observed_at,
         received_at=received_at,
     )
+    write_verdict(result, verdict, bounds)
+    return result
 
 
 def reported_unit(test: Test, entry: Entry) -> str:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from cloud.config import settings
@@ -92,7 +93,7 @@ def previous_results(
             Result.state == ResultState.RELEASED,
             Result.specimen_id != besides,
         )
-        .distinct(Result.test_id)
+        .ext(distinct_on(Result.test_id))
         .order_by(Result.test_id, Result.received_at.desc())
     )
     return {each.test_id: each for each in rows}

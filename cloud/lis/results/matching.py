@@ -17,6 +17,7 @@ from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results.model import UnmatchedReason
 from cloud.lis.results.sheets import touch
 from cloud.lis.specimens.model import Specimen, SpecimenBarcode, SpecimenState
+from cloud.lis.specimens.rules import clean_barcode
 from protocols.model import Observation
 
 
@@ -45,11 +46,11 @@ class Lookup:
         return {code: test.id for code, (_, test) in self.channels.items()}
 
     def specimen_of(self, observation: Observation) -> Specimen | None:
-        return self.specimens.get((observation.specimen or "").strip())
+        return self.specimens.get(clean_barcode(observation.specimen or ""))
 
     def match(self, observation: Observation) -> Match | UnmatchedReason:
         """The place of an observation, or why it has none."""
-        barcode = (observation.specimen or "").strip()
+        barcode = clean_barcode(observation.specimen or "")
         if self.instrument_id is None:
             return UnmatchedReason.UNKNOWN_INSTRUMENT
         if not barcode:
@@ -97,7 +98,7 @@ def look_up(session: Session, gateway: str, link: str, observations: Iterable[Ob
             )
         )
         lookup.channels = {channel.code: (channel, test) for channel, test in rows}
-    barcodes = {(each.specimen or "").strip() for each in found if each.qc is None} - {""}
+    barcodes = {clean_barcode(each.specimen or "") for each in found if each.qc is None} - {""}
     if barcodes:
         lookup.specimens = specimens_by_barcode(session, barcodes)
         touch(session, {each.id for each in lookup.specimens.values()})
@@ -112,7 +113,7 @@ def specimens_by_barcode(session: Session, barcodes: Iterable[str]) -> dict[str,
         .join(Specimen, Specimen.id == SpecimenBarcode.specimen_id)
         .where(SpecimenBarcode.barcode.in_(list(barcodes)))
     )
-    return dict(rows.tuples().all())
+    return {row.barcode: row.Specimen for row in rows}
 
 
 def items_of(session: Session, specimen_ids: Iterable[uuid.UUID]) -> dict[tuple[uuid.UUID, uuid.UUID], OrderItem]:

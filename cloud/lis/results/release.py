@@ -18,8 +18,8 @@ from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results import sheets
 from cloud.lis.results.model import Result, ResultState, ReviewPolicy
-from cloud.lis.results.signatory import Signatory, actor, authorise
-from cloud.lis.specimens.model import Specimen, SpecimenEvent, SpecimenState
+from cloud.lis.results.signatory import Signatory, authorise
+from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.web.i18n import mark as N_
 
 
@@ -140,26 +140,3 @@ def _release_items(session: Session, item_ids: Sequence[uuid.UUID]) -> None:
     ).all()
     if len(done) != len(set(item_ids)):
         raise Conflict("release.item_moved", N_("申请项目刚刚被取消或退回，请刷新页面。"))
-
-
-def finish_specimen(session: Session, specimen: Specimen, *, by: Signatory) -> bool:
-    """The specimen is done when every ordered test of it is released or cancelled; says so in its timeline, once."""
-    open_item = session.scalar(
-        select(OrderItem.id)
-        .where(
-            OrderItem.specimen_id == specimen.id,
-            OrderItem.state.not_in([ItemState.RELEASED, ItemState.CANCELLED]),
-        )
-        .limit(1)
-    )
-    if open_item is not None:
-        return False
-    moved = session.execute(
-        update(Specimen)
-        .where(Specimen.id == specimen.id, Specimen.state == SpecimenState.RECEIVED)
-        .values(state=SpecimenState.DONE)
-        .returning(Specimen.id)
-    ).first()
-    if moved is not None:
-        session.add(SpecimenEvent(specimen_id=specimen.id, type="done", by=actor(by)))
-    return moved is not None

@@ -20,11 +20,11 @@ from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results import judging, sheets
-from cloud.lis.results.entry import judge_entries, new_result, read
+from cloud.lis.results.entry import judge_entries, judge_row, new_result, read
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import OPEN_STATES, Result, ResultState
 from cloud.lis.results.signatory import Signatory, actor, authorise
-from cloud.lis.results.storing import announce_results, choose_newest, chosen_numbers
+from cloud.lis.results.storing import announce_results, choose_newest, chosen_numbers, settle_choice
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
 from protocols.model import Observation
@@ -128,7 +128,7 @@ def enter(
     value: str,
     reason: str = "",
 ) -> Result:
-    """A value typed by hand, in the catalogue's unit: a new run. Over a value that is there already it needs a reason."""
+    """A value typed by hand, in the catalogue's unit: a new run. Over a value that is there it needs a reason."""
     authorise(by, "result.review")
     text = value.strip()
     if not text or len(text) > 200:
@@ -149,9 +149,8 @@ def enter(
     earlier = session.scalars(select(Result).where(Result.order_item_id == match.item.id).order_by(Result.run)).all()
     why = _reason(reason) if earlier else reason.strip()
     result = _typed(session, specimen, match, text, by)
-    choose_newest(session, result, match.item, earlier)
-    session.add(result)
-    session.flush()
+    choose_newest(result, match.item, earlier)
+    settle_choice(session, [result])
     before = {"value": earlier[-1].value_text, "result": str(earlier[-1].id)} if earlier else None
     after = {"value": text, "result": str(result.id), "test": test.code}
     announce_results(session, specimen, [result])
@@ -165,6 +164,27 @@ def enter(
         reason=why or None,
     )
     return result
+
+
+def judge_again(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int) -> list[Result]:
+    """Verdicts anew with the ranges and limits of now (the director approved a draft): they wait for review again.
+
+    Only values that wait or are reviewed; what is released keeps the verdict it was released with.
+    """
+    authorise(by, "result.review")
+    sheets.claim(session, specimen_id, version)
+    specimen = session.get_one(Specimen, specimen_id, populate_existing=True)
+    results = _chosen_open(session, specimen_id)
+    tests = {each.id: each for each in session.scalars(select(Test).where(Test.id.in_({r.test_id for r in results})))}
+    known = judging.background(session, specimen, list(tests.values()))
+    was = {str(each.id): each.flag for each in results}
+    for result in results:
+        if result.state == ResultState.REVIEWED:
+            result.move_to(ResultState.RECEIVED)
+        judge_row(result, tests[result.test_id], known)
+    now = {str(each.id): each.flag for each in results}
+    _recorded(session, by, "result.judge_again", specimen_id, before={"flags": was}, after={"flags": now})
+    return list(results)
 
 
 def typed_result(session: Session, specimen: Specimen, match: Match, text: str, by: Signatory) -> Result:

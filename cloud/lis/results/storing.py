@@ -108,16 +108,15 @@ def store_results(
         return []
     known = judging.background(session, specimen, [each.match.test for each in entries])
     judge_entries(entries, known, chosen_numbers(session, specimen.id))
-    added = [_add(session, source, instrument_id, specimen, known, each, history) for each in entries]
-    session.flush()
+    added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
+    settle_choice(session, added)
     stored.matched += len(added)
     stored.after_release += sum(each.after_release for each in added)
     announce_results(session, specimen, added)
     return added
 
 
-def _add(
-    session: Session,
+def _made(
     source: MessageSource,
     instrument_id: uuid.UUID | None,
     specimen: Specimen,
@@ -128,17 +127,17 @@ def _add(
     earlier = history.setdefault(entry.match.item.id, [])
     result = new_result(entry, specimen, known, received_at=source.received_at)
     result.instrument_id, result.inbox_id, result.ordinal = instrument_id, source.inbox_id, entry.at
-    choose_newest(session, result, entry.match.item, earlier)
+    choose_newest(result, entry.match.item, earlier)
     earlier.append(result)
-    session.add(result)
     return result
 
 
-def choose_newest(session: Session, result: Result, item: OrderItem, earlier: Sequence[Result]) -> None:
+def choose_newest(result: Result, item: OrderItem, earlier: Sequence[Result]) -> None:
     """The newest run of an unreleased item is the chosen one and waits for review; after release nothing moves by
     itself.
     """
     result.run = len(earlier) + 1
+    result.state, result.chosen, result.after_release = ResultState.RECEIVED, True, False
     if item.state == ItemState.RELEASED:
         result.after_release, result.chosen = True, False
         return
@@ -147,10 +146,19 @@ def choose_newest(session: Session, result: Result, item: OrderItem, earlier: Se
             before.chosen = False
             if before.state in OPEN_STATES:
                 before.move_to(ResultState.SUPERSEDED)
-    session.flush()  # the old choice is given up before the new one stands: at most one, at every moment
+
+
+def settle_choice(session: Session, added: Sequence[Result]) -> None:
+    """Write new rows after the choices they end: at most one is chosen at every moment. Items become resulted."""
+    session.flush()
+    session.add_all(added)
+    session.flush()
     session.execute(
         update(OrderItem)
-        .where(OrderItem.id == item.id, OrderItem.state == ItemState.RECEIVED)
+        .where(
+            OrderItem.id.in_({each.order_item_id for each in added if not each.after_release}),
+            OrderItem.state == ItemState.RECEIVED,
+        )
         .values(state=ItemState.RESULTED)
         .execution_options(synchronize_session=False)
     )
@@ -185,7 +193,7 @@ def chosen_numbers(session: Session, specimen_id: uuid.UUID) -> dict[str, Result
         .join(Result, Result.test_id == Test.id)
         .where(Result.specimen_id == specimen_id, Result.chosen)
     )
-    return dict(rows.tuples().all())
+    return {row.code: row.Result for row in rows}
 
 
 def announce_results(session: Session, specimen: Specimen, added: Sequence[Result]) -> None:

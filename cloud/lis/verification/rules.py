@@ -19,9 +19,8 @@ from protocols.model import Quantity
 RULES_VERSION = "1"
 """Raised with every change of what this module decides; stored with each verdict."""
 
-ORDINARY_FLAGS = frozenset({"", "N", "L", "H", "LL", "HH", "<", ">"})
-"""Instrument flags that only repeat a range of the instrument's own; ours decides. Any other letter holds the result.
-
+ORDINARY_FLAGS = frozenset({"", "N", "L", "H", "LL", "HH"})
+"""Instrument flags that only repeat its own limits; ours decide. Any other (A, <, > off scale, W ...) holds the result.
 """
 
 
@@ -90,7 +89,7 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a result is held or marked. `code` is stable; `fields` are numbers and letters for the sentence on the page."""
+    """Why a result is held or marked. `code` is stable; `fields` fill the sentence on the page."""
 
     code: str
     holds: bool

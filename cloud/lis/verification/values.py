@@ -1,4 +1,4 @@
-"""What a result's text says: a number with comparator, a titre, a qualitative word. Pure; unknown words stay unknown."""
+"""What a result's text says: number with comparator, titre, qualitative word. Pure; unknown words stay unknown."""
 
 from __future__ import annotations
 
