@@ -103,7 +103,8 @@ def _mistake(error: ErrorDetails, data: Mapping[str, Any], lines: toml_lines.Lin
         return Mistake(line, "`kind` of the port is missing", f"add kind = one of {', '.join(_PORT_KINDS)}")
     if kind == "union_tag_invalid":
         tag = str(error.get("ctx", {}).get("tag"))
-        return Mistake(line, f"`kind`: unknown port {tag!r}", _instead(tag, _PORT_KINDS))
+        at = lines.of((*path, "kind"))
+        return Mistake(at, f"`kind`: unknown port {tag!r}", _instead(tag, _PORT_KINDS))
     if kind == "literal_error":
         expected = str(error.get("ctx", {}).get("expected"))
         return Mistake(line, f"`{key}` cannot be {error['input']!r}", f"take one of {expected}")

@@ -22,6 +22,7 @@ from edge.supervise import supervise
 
 _MEGABYTE = 1024 * 1024
 _PRUNE_EVERY_S = 10.0
+_WATCHED_S = 3.0
 _GROUP_WAIT_S = 0.0
 _SWITCH_INTERVAL_S = 0.001
 """The writer's thread gets the interpreter back sooner than by default (5 ms), which an ACK would wait for."""
@@ -89,10 +90,13 @@ class Daemon:
             await asyncio.sleep(_PRUNE_EVERY_S)
 
     async def _report(self, health: Health, forwarder: Forwarder) -> None:
+        """Often in the first seconds, when somebody watches it start; then now and then."""
+        loop = asyncio.get_running_loop()
+        watched_until = loop.time() + _WATCHED_S
         while True:
             cloud = {"connected": forwarder.connected, "reason": forwarder.reason, **forwarder.counts}
             write_snapshot(self._config.status_file, health.snapshot(cloud))
-            await asyncio.sleep(WRITE_EVERY_S)
+            await asyncio.sleep(WRITE_EVERY_S if loop.time() > watched_until else WRITE_EVERY_S / 20)
 
 
 async def _stop_signal() -> None:

@@ -54,7 +54,10 @@ class Ledger:
     def flush(self) -> None:
         """Write what was collected: the last thing before COMMIT."""
         if self._frames:
-            self._connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", self._frames)
+            self._connection.executemany(
+                "INSERT INTO journal (id, link, received_at, clock_sure, crc, raw) VALUES (?, ?, ?, ?, ?, ?)",
+                self._frames,
+            )
             self._frames = []
         changed = [each for each in self._links.values() if each.changed]
         if not changed:
@@ -160,7 +163,7 @@ class Ledger:
         self._connection.execute("DELETE FROM worklist WHERE specimen = ?", [entry.specimen])
         expires_at = to_microseconds(entry.expires_at)
         self._connection.executemany(
-            "INSERT INTO worklist VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO worklist (specimen, link, revision, expires_at, content) VALUES (?, ?, ?, ?, ?)",
             [
                 (entry.specimen, link, entry.revision, expires_at, json.dumps(order_to_json(order), ensure_ascii=False))
                 for link, order in entry.orders.items()

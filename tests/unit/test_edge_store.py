@@ -1,0 +1,284 @@
+"""The box's store: identities, receipts, refusals, pruning, worklist."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from edge.clock import Moment
+from edge.errors import StoreBusy, StoreFull
+from edge.store.ledger import Ledger
+from edge.store.rows import Draft, Kept, content_of
+from edge.store.schema import VERSION, connect
+from edge.store.store import Store
+from protocols.model import Decoded, Observation, Order
+from protocols.uplink.envelope import MessageState, WorklistEntry
+
+NOW = Moment(datetime(2026, 11, 23, 8, tzinfo=UTC), True)
+CONTENT = content_of(Decoded((Observation("2601", "WBC", "6.5", "10*9/L"),), sender="XN-10"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "box.db") as opened:
+        yield opened
+
+
+def draft(at: Moment = NOW) -> Draft:
+    return Draft(at, "sysmex_xn", "1", MessageState.DECODED, CONTENT)
+
+
+def keep(store: Store, link: str, *raws: bytes, at: Moment = NOW, message: bool = True) -> Kept:
+    kept: Kept = store.write(lambda ledger: ledger.keep(link, raws, at, (), draft(at) if message else None))
+    return kept
+
+
+def deliver(store: Store, link: str, through: int, *also: int) -> None:
+    store.write(lambda ledger: ledger.deliver(link, through, also))
+
+
+def sequences(store: Store, link: str) -> list[int]:
+    reader = store.reader()
+    try:
+        return [each.sequence for each in reader.undelivered(link, 0, 1000, 10**9)]
+    finally:
+        reader.close()
+
+
+@pytest.mark.req("GW-9")
+def test_a_message_holds_the_bytes_of_all_its_frames_in_their_order(store: Store) -> None:
+    first = keep(store, "xn", b"one", message=False).frames
+    other = keep(store, "bs", b"between")
+    second = keep(store, "xn", b"two", message=False).frames
+    kept = store.write(lambda ledger: ledger.keep("xn", [b"three"], NOW, (*first, *second), draft()))
+    reader = store.reader()
+    [message] = reader.undelivered("xn", 0, 10, 10**6)
+    assert message.raw == b"onetwothree"
+    assert message.items == (Observation("2601", "WBC", "6.5", "10*9/L"),)
+    assert (kept.sequence, other.sequence) == (1, 1)
+    reader.close()
+
+
+@pytest.mark.req("GW-9")
+def test_sequences_have_no_gap_on_each_link_even_where_the_store_refused(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db") as store:
+        keep(store, "xn", b"a")
+        with pytest.raises(StoreBusy):
+            store.write(_fails_after_taking_a_sequence)
+        keep(store, "xn", b"b")
+        keep(store, "bs", b"c")
+        assert sequences(store, "xn") == [1, 2]
+        assert sequences(store, "bs") == [1]
+
+
+def _fails_after_taking_a_sequence(ledger: Ledger) -> None:
+    ledger.keep("xn", [b"lost"], NOW, (), draft())
+    raise ValueError("a fault of ours")
+
+
+def test_one_piece_of_work_that_fails_does_not_take_its_group_with_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db", group_wait_s=0.05) as store:
+        answers: list[tuple[str, object]] = []
+        for name, work in (
+            ("first", lambda ledger: ledger.keep("xn", [b"a"], NOW, (), draft())),
+            ("bad", _fails_after_taking_a_sequence),
+            ("last", lambda ledger: ledger.keep("xn", [b"b"], NOW, (), draft())),
+        ):
+            store.submit(work, lambda value, error, name=name: answers.append((name, error or value)))  # type: ignore[misc]
+        store.write(lambda ledger: None)
+        assert [name for name, _ in answers] == ["first", "bad", "last"]
+        assert isinstance(answers[1][1], StoreBusy)
+        assert sequences(store, "xn") == [1, 2]
+
+
+@pytest.mark.req("GW-9")
+def test_identities_go_on_after_the_box_was_closed_and_everything_was_pruned(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db") as store:
+        epoch = store.epoch
+        kept = keep(store, "xn", b"a")
+        deliver(store, "xn", 1)
+        store.write(lambda ledger: ledger.prune_delivered(2**62, 100))
+    with Store(tmp_path / "box.db") as store:
+        again = keep(store, "xn", b"b")
+        assert store.epoch == epoch
+        assert again.sequence == 2
+        assert again.frames[0] > kept.frames[0]
+
+
+def test_a_new_store_draws_a_new_epoch(tmp_path: Path) -> None:
+    with Store(tmp_path / "one.db") as one, Store(tmp_path / "two.db") as two:
+        assert one.epoch != two.epoch
+
+
+@pytest.mark.req("GW-9")
+def test_only_a_receipt_makes_a_message_delivered_and_only_delivered_ones_are_pruned(store: Store) -> None:
+    for raw in (b"a", b"b", b"c", b"d"):
+        keep(store, "xn", raw)
+    deliver(store, "xn", 1, 3)
+    assert sequences(store, "xn") == [2, 4]
+    dropped = store.write(lambda ledger: ledger.prune_delivered(2**62, 100))
+    assert dropped == 1
+    assert sequences(store, "xn") == [2, 4]
+
+
+def test_a_receipt_for_more_than_was_sent_is_not_believed(store: Store) -> None:
+    keep(store, "xn", b"a")
+    deliver(store, "xn", 99)
+    keep(store, "xn", b"b")
+    assert sequences(store, "xn") == [2]
+
+
+def test_delivered_messages_stay_for_their_time(store: Store) -> None:
+    old = Moment(NOW.at - timedelta(days=31), True)
+    keep(store, "xn", b"old", at=old)
+    keep(store, "xn", b"young")
+    deliver(store, "xn", 2)
+    before = NOW.microseconds - 30 * 86_400_000_000
+    assert store.write(lambda ledger: ledger.prune_delivered(before, 100)) == 1
+
+
+def fill(store: Store, raw: bytes) -> int:
+    """How many messages fit before the store refuses."""
+    for kept in range(1000):
+        try:
+            keep(store, "xn", raw)
+        except StoreFull:
+            return kept
+    raise AssertionError("a store of one megabyte took 1,000 large messages")
+
+
+@pytest.mark.req("GW-9")
+def test_a_full_store_refuses_keeps_what_it_has_and_works_again_after_pruning(tmp_path: Path) -> None:
+    big = b"x" * 40_000
+    with Store(tmp_path / "box.db", max_bytes=1024 * 1024) as store:
+        kept = fill(store, big)
+        assert sequences(store, "xn") == list(range(1, kept + 1))
+        deliver(store, "xn", kept // 2)
+        assert store.write(lambda ledger: ledger.prune_delivered(2**62, 100)) == kept // 2
+        assert keep(store, "xn", big).sequence == kept + 1
+
+
+def test_near_its_bound_the_store_drops_delivered_messages_of_any_age(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db", max_bytes=1024 * 1024) as store:
+        for _ in range(24):
+            keep(store, "xn", b"x" * 40_000)
+        deliver(store, "xn", 20)
+        dropped: list[int | None] = []
+        store.prune(NOW, 30, lambda value, _error: dropped.append(value))
+        store.write(lambda ledger: None)
+        assert dropped == [20]
+        assert sequences(store, "xn") == [21, 22, 23, 24]
+
+
+def test_two_daemons_cannot_share_a_store(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db"), pytest.raises(StoreBusy, match="another process"):
+        Store(tmp_path / "box.db")
+
+
+def test_a_store_in_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreBusy, match="folder"):
+        Store(tmp_path / "none" / "box.db")
+
+
+def test_open_frames_are_found_after_a_stop_and_closed_ones_are_not(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db") as store:
+        keep(store, "idle", b"first of a message", message=False)
+        for _ in range(3):
+            keep(store, "xn", b"whole")
+        keep(store, "xn", b"open", message=False)
+    with Store(tmp_path / "box.db") as store:
+        reader = store.reader()
+        found = {link: [each.raw for each in frames] for link, frames in reader.open_frames().items()}
+        reader.close()
+    assert found == {"idle": [b"first of a message"], "xn": [b"open"]}
+
+
+@pytest.mark.req("GW-9")
+def test_a_flipped_bit_in_a_stored_message_is_noticed(store: Store, tmp_path: Path) -> None:
+    keep(store, "xn", b"raw bytes")
+    keep(store, "xn", b"more bytes")
+    with sqlite3.connect(tmp_path / "box.db") as direct:
+        direct.execute("UPDATE outbox SET content = replace(content, '6.5', '7.5') WHERE sequence = 1")
+        direct.execute("UPDATE journal SET raw = CAST('more bytez' AS BLOB) WHERE id = 2")
+    direct.close()
+    reader = store.reader()
+    first, second = reader.undelivered("xn", 0, 10, 10**6)
+    reader.close()
+    assert first.state is MessageState.UNDECODED
+    assert first.raw == b"raw bytes"
+    assert not first.items
+    assert second.reason is not None
+    assert "damaged" in second.reason
+
+
+def entry(revision: int, specimen: str, *codes: str, hours: int = 24) -> WorklistEntry:
+    orders = {"xn": Order(specimen, codes)} if codes else {}
+    return WorklistEntry(revision, specimen, orders, NOW.at + timedelta(hours=hours))
+
+
+def put(store: Store, *entries: WorklistEntry, after: int | None = None) -> int:
+    revision: int = store.write(lambda ledger: ledger.put_worklist(entries, after))
+    return revision
+
+
+def ordered(store: Store, specimen: str, at: Moment = NOW) -> list[tuple[str, ...]]:
+    reader = store.reader()
+    try:
+        return [each.codes for each in reader.orders("xn", [specimen], at)[specimen]]
+    finally:
+        reader.close()
+
+
+@pytest.mark.req("GW-7")
+def test_a_later_change_of_a_specimen_replaces_and_a_cancellation_removes(store: Store) -> None:
+    assert put(store, entry(1, "2601", "WBC"), entry(2, "2602", "HGB")) == 2
+    assert put(store, entry(3, "2601", "WBC", "PLT"), entry(4, "2602")) == 4
+    assert ordered(store, "2601") == [("WBC", "PLT")]
+    assert ordered(store, "2602") == []
+
+
+def test_an_old_change_that_comes_again_changes_nothing(store: Store) -> None:
+    put(store, entry(1, "2601", "WBC"), entry(2, "2601", "PLT"))
+    assert put(store, entry(1, "2601", "WBC")) == 2
+    assert ordered(store, "2601") == [("PLT",)]
+
+
+def test_a_hole_in_the_revisions_stops_the_worklist_there(store: Store) -> None:
+    assert put(store, entry(1, "2601", "WBC"), entry(3, "2603", "WBC")) == 1
+    assert ordered(store, "2603") == []
+    assert put(store, entry(3, "2603", "WBC"), after=2) == 1  # complete from 2, and we stand at 1
+    assert put(store, entry(3, "2603", "WBC"), after=1) == 3
+
+
+def test_an_expired_order_is_not_given_out_unless_the_clock_is_in_doubt(store: Store) -> None:
+    put(store, entry(1, "2601", "WBC", hours=1))
+    later = NOW.at + timedelta(hours=2)
+    assert ordered(store, "2601", Moment(later, True)) == []
+    assert ordered(store, "2601", Moment(later, False)) == [("WBC",)]
+
+
+def test_the_settings_that_the_promise_rests_on_are_really_set(store: Store, tmp_path: Path) -> None:
+    connection = connect(tmp_path / "box.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
+    connection.close()
+
+
+def test_a_store_of_a_newer_version_is_still_opened(tmp_path: Path) -> None:
+    with Store(tmp_path / "box.db") as store:
+        keep(store, "xn", b"a")
+    with sqlite3.connect(tmp_path / "box.db") as newer:
+        for table in ("outbox", "journal", "worklist", "link"):
+            newer.execute(f"ALTER TABLE {table} ADD COLUMN hint TEXT")
+        newer.execute("CREATE TABLE line_capture (id INTEGER PRIMARY KEY)")
+        newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.close()
+    with Store(tmp_path / "box.db") as store:
+        assert keep(store, "xn", b"b").sequence == 2
+        assert sequences(store, "xn") == [1, 2]
+        assert put(store, entry(1, "2601", "WBC")) == 1
