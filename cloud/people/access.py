@@ -21,6 +21,7 @@ from cloud.kit.errors import Conflict, NotFound
 from cloud.people.identity import surviving_id, with_merged
 from cloud.people.model import SCOPES, Person, PersonGrant
 from cloud.people.rules import display_name, mask_id, mask_phone
+from cloud.web.i18n import mark as N_
 
 __all__ = [
     "ALL_SCOPES",
@@ -88,7 +89,7 @@ def person(session: Session, subject: Subject, person_id: uuid.UUID, scope: str 
         select(Person).where(Person.id == surviving_id(session, person_id), Person.id.in_(visible_to(subject, scope)))
     )
     if found is None:
-        raise NotFound("not_found", "没有找到，或者您无权查看。")
+        raise NotFound("not_found", N_("没有找到，或者您无权查看。"))
     return found
 
 
@@ -110,7 +111,7 @@ def grant(
     survivor = surviving_id(session, person_id)
     held = session.scalar(select(Person).where(Person.id == survivor).with_for_update(read=True))
     if held is None or surviving_id(session, survivor) != survivor:
-        raise Conflict("person_merge_race", "这份档案刚刚被合并，请重试。")
+        raise Conflict("person_merge_race", N_("这份档案刚刚被合并，请重试。"))
     same = with_merged(select(Person.id).where(Person.id == survivor))
     _end_where(session, "verified_again", account_id, same, scopes)
     rows = [

@@ -21,6 +21,7 @@ from cloud.people.events import PersonRegistered, PersonsMerged, PersonsUnmerged
 from cloud.people.identity import person_ids, surviving_id
 from cloud.people.model import Person, PersonIdentifier, PersonLink, PersonVersion, snapshot
 from cloud.people.rules import PersonDetails
+from cloud.web.i18n import mark as N_
 
 __all__ = [
     "PersonDetails",
@@ -41,7 +42,7 @@ def get(session: Session, person_id: uuid.UUID) -> Person:
     """The person that goes on under `person_id` (merges followed); raises `NotFound`."""
     person = session.get(Person, surviving_id(session, person_id))
     if person is None:
-        raise NotFound("person_not_found", "没有这位患者的档案。", person_id=str(person_id))
+        raise NotFound("person_not_found", N_("没有这位患者的档案。"), person_id=str(person_id))
     return person
 
 
@@ -126,13 +127,13 @@ def merge(session: Session, *, into: uuid.UUID, retired: uuid.UUID, by: str, rea
     if known is not None:
         if known.surviving_id == into or surviving_id(session, into) == surviving_id(session, retired):
             return known
-        raise Conflict("person_already_merged", "这份档案已经合并到另一份档案，请先撤销原来的合并。")
+        raise Conflict("person_already_merged", N_("这份档案已经合并到另一份档案，请先撤销原来的合并。"))
     target = surviving_id(session, into)
     if target == retired:
-        raise Conflict("person_merge_circle", "这两份档案的合并方向相反，请核对后再合并。")
+        raise Conflict("person_merge_circle", N_("这两份档案的合并方向相反，请核对后再合并。"))
     survivor, gone = _locked_pair(session, target, retired)
     if survivor.status != "active" or gone.status != "active":
-        raise Conflict("person_merge_race", "这份档案刚刚被合并，请刷新后重试。")
+        raise Conflict("person_merge_race", N_("这份档案刚刚被合并，请刷新后重试。"))
     link = PersonLink(retired_id=gone.id, surviving_id=survivor.id, reason=reason, by=by)
     gone.status = "merged"
     session.add(link)
@@ -146,7 +147,7 @@ def unmerge(session: Session, *, retired: uuid.UUID, by: str, reason: str) -> Pe
     """Take a merge back: `retired` stands by itself again. Phone access to both stops until it is verified again."""
     link = _live_link(session, retired)
     if link is None:
-        raise Conflict("person_not_merged", "这份档案没有被合并。")
+        raise Conflict("person_not_merged", N_("这份档案没有被合并。"))
     access.suspend(session, person_ids(session, retired), why="unmerge")
     _, gone = _locked_pair(session, link.surviving_id, retired)
     link.unlinked_at = clock.now()
@@ -167,7 +168,7 @@ def _live_link(session: Session, retired: uuid.UUID) -> PersonLink | None:
 def _locked(session: Session, person_id: uuid.UUID) -> Person:
     person = session.get(Person, person_id, with_for_update=True, populate_existing=True)
     if person is None:
-        raise NotFound("person_not_found", "没有这位患者的档案。", person_id=str(person_id))
+        raise NotFound("person_not_found", N_("没有这位患者的档案。"), person_id=str(person_id))
     return person
 
 
@@ -188,7 +189,7 @@ def _add_identifiers(session: Session, person: Person, identifiers: Sequence[tup
             session.add(PersonIdentifier(person_id=person.id, system=system, value=value))
             added = True
         elif surviving_id(session, known.person_id) != surviving_id(session, person.id):
-            raise Conflict("identifier_taken", "这个号码已经属于另一份档案：{system}。", system=system)
+            raise Conflict("identifier_taken", N_("这个号码已经属于另一份档案：{system}。"), system=system)
     session.flush()
     return added
 

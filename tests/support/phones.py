@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from http.server import ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -141,7 +142,14 @@ def register(name: str, number: str | None = None, phone: str | None = None, mrn
     """A file in the hospital's index."""
     identifiers = (("mrn", mrn), ("card", f"C{mrn}")) if mrn else ()
     with begin() as session:
-        details = PersonDetails(name=name, sex="F", phone=phone, id_number=number, identifiers=identifiers)
+        details = PersonDetails(
+            name=name,
+            sex="F",
+            birth_date=date(1990, 5, 1),
+            phone=phone,
+            id_number=number,
+            identifiers=identifiers,
+        )
         return people.register(session, details, by="system").id
 
 
