@@ -83,6 +83,11 @@ class AstmLink(Link):
         self._next_id = 1
         self._held: HeldFrame | None = None
         self._stale_id = 0
+        self._refused = False
+        """A frame was refused and no other has begun: what comes without STX belongs to it and gets no answer."""
+        self._doubt = False
+        """Bytes were refused since the last frame was accepted: the sender may have given up."""
+        self._replied_at = 0.0
         self._assembly = Assembly(self.options)
         self._sending = Sending(self.options)
 
@@ -163,7 +168,7 @@ class AstmLink(Link):
         return False
 
     def _restart(self) -> None:
-        self._overflow = False
+        self._overflow = self._refused = self._doubt = False
         self._assembly.restart()
 
     def _abandon(self, reason: str, events: list[LinkEvent]) -> None:
@@ -181,6 +186,7 @@ class AstmLink(Link):
         else:
             if reply == ACK:
                 self._assembly.accept(held)
+                self._doubt, self._replied_at = False, now
             self._move_to(State.AWAITING_FRAME)
             if not self._sender_gave_up(held, now):
                 self._output.append(reply)
@@ -302,7 +308,7 @@ class AstmLink(Link):
         settled = control == EOT and not self._assembly.frame_ids
         if not settled and len(self._buffer) == 1:
             return self._wait_for(_Wait.SETTLE, now + self.options.settle_s)
-        if not settled and (self._buffer[1] >= 0x20 or self._buffer[1] == STX):
+        if not settled and (self._buffer[1] >= 0x20 or self._buffer[1] in (STX, LF)):
             events.append(FrameRefused("damaged control byte", self._drop(1)))
             return True
         self._drop(1)
@@ -314,16 +320,21 @@ class AstmLink(Link):
             self._abandon("the instrument began again (ENQ) before the message ended", events)
             self._begin_session()
             return
-        if self._assembly.frame_ids and self._assembly.whole:
+        if self._assembly.frame_ids and self._assembly.whole and not self._gave_up(now):
             events.append(MessageReceived(tuple(self._assembly.frame_ids), b"".join(self._assembly.texts)))
             self._restart()
-        self._abandon("EOT after an intermediate frame", events)
+        self._abandon("EOT before the message ended", events)
         self._move_to(State.NEUTRAL)
         self._sending.instrument_done(now)
 
+    def _gave_up(self, now: float) -> bool:
+        """No L record came. Was EOT the end, or did the sender lack an answer to a frame that we never saw whole?"""
+        return self._doubt or now - self._replied_at > self.options.gave_up_after_s
+
     def _read_garbage(self, now: float, events: list[LinkEvent]) -> bool:
         """Text without STX. With a frame's end it was a frame whose STX was damaged: the sender waits for its NAK."""
-        found = _NOT_GARBAGE.search(self._buffer, self._scanned)
+        self._doubt = True
+        found = _NOT_GARBAGE.search(self._buffer, max(1, self._scanned))
         if found is None:
             self._scanned = len(self._buffer)
             if len(self._buffer) > self.options.received_text_limit:
@@ -336,10 +347,14 @@ class AstmLink(Link):
         if len(self._buffer) < end:
             self._scanned = found.start()
             return self._wait_for(_Wait.GARBAGE, now + self.options.inside_frame_timeout_s)
-        self._nak("frame without STX", self._drop(end), events)
+        if self._refused:  # the rest of a frame that has its NAK: a second one would answer the next frame
+            events.append(FrameRefused("rest of a refused frame", self._drop(end)[:_SHOWN]))
+        else:
+            self._nak("frame without STX", self._drop(end), events)
         return True
 
     def _nak(self, reason: str, raw: bytes, events: list[LinkEvent]) -> None:
+        self._refused = self._doubt = True
         self._output.append(NAK)
         self._stop_waiting()
         events.append(FrameRefused(reason, raw[:_SHOWN]))
@@ -387,16 +402,20 @@ class AstmLink(Link):
                 return None
             if buffer[length] == wanted:
                 length += 1
+            elif wanted == LF and buffer[length - 1] == CR and buffer[length] in (ENQ, EOT):
+                length += 1  # a damaged LF: nothing else can stand here before our answer
         return length
 
     def _take_frame(self, raw: bytes, end: int, now: float, events: list[LinkEvent]) -> None:
         body = raw[1 : end + 1]
+        self._refused = False
         overflow, self._overflow = self._overflow, False
         reason = "frame longer than the limit" if overflow else self._assembly.fault(body, raw[end + 1 : end + 3])
         if reason is not None:
             self._nak(reason, raw, events)
         elif self._assembly.is_repeated(body):  # it is durable already: once more the ACK, no event
             self._output.append(ACK)
+            self._doubt, self._replied_at = False, now
             self._stop_waiting()
         elif not self._assembly.number_fits(body):
             self._nak("frame number out of order", raw, events)
@@ -451,7 +470,7 @@ class AstmLink(Link):
         if raw[-1] in (ENQ, EOT):
             events.append(FrameRefused("frame broken off", raw[:_SHOWN]))
             self._act_on(raw[-1], now, events)
-        elif wait is _Wait.INSIDE_FRAME:
+        elif wait is _Wait.INSIDE_FRAME and raw[1:2].isdigit():
             self._nak("frame broken off", raw, events)
         else:
             events.append(FrameRefused("text outside a frame", raw[:_SHOWN]))

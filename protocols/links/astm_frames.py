@@ -82,6 +82,8 @@ class AstmOptions:
     """Silence inside a frame after which it is refused, so that the sender repeats it before its own 15 s are over."""
     frame_end_wait_s: float = 0.3
     """How long CR LF may stay away behind the checksum before the frame counts as whole without them."""
+    gave_up_after_s: float = 10.0
+    """EOT that comes later than this after our last ACK, with no L record before it, is a sender that gave up."""
     settle_s: float = 0.25
     """Silence after an ENQ or EOT in the middle of a message that shows it is no damaged byte of a frame."""
 

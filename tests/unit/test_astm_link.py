@@ -62,7 +62,8 @@ def test_message_of_one_record_per_frame_is_joined() -> None:
 
 def test_middle_frames_may_cut_inside_a_record() -> None:
     line = bench()
-    line.hear(ENQ + frame(1, H + b"R|1|^^^8/1/no", last=False) + frame(2, b"t|9.6\rL|", last=False) + frame(3, b"1|N\r"))
+    line.hear(ENQ + frame(1, H + b"R|1|^^^8/1/no", last=False))
+    line.hear(frame(2, b"t|9.6\rL|", last=False) + frame(3, b"1|N\r"))
     assert line.messages == [H + b"R|1|^^^8/1/not|9.6\rL|1|N\r"]
 
 
