@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from cloud.gateways import leases, rules
 from cloud.gateways.arrivals import LinkKey
-from cloud.gateways.inbox import is_transient, lost_ranges
+from cloud.gateways.inbox import lost_ranges
 from cloud.gateways.leases import Lease
 from cloud.gateways.model import Gateway, InboxMessage, LinkCursor, MessageStatus
-from cloud.gateways.storable import storable, storable_json
 from cloud.kit import clock
 from cloud.kit.jobs import Begin
 from cloud.kit.live import announce
+from cloud.kit.retryable import is_retryable
+from cloud.kit.storable import storable, storable_json
 from cloud.lis.results.service import MessageSource
 from protocols.model import Item
 from protocols.uplink.envelope import GapRequest
@@ -145,7 +146,7 @@ def _apply_message(session: Session, lease: Lease, message: InboxMessage, ingest
     except leases.LeaseLost:
         raise
     except Exception as error:
-        if is_transient(error):
+        if is_retryable(error):
             raise
         log.error("message_quarantined", inbox_id=str(message.id), gateway=message.gateway, error=type(error).__name__)
         values |= {"state": MessageStatus.QUARANTINED, "reason": _reason(error)}

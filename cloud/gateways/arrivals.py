@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from cloud.gateways import rules
 from cloud.gateways.model import GatewayStatus, MessageStatus
-from cloud.gateways.storable import storable, storable_json
 from cloud.kit import clock
 from cloud.kit.ids import new_id
+from cloud.kit.storable import storable, storable_json
 from protocols.model import Kind
 from protocols.uplink.envelope import (
     Envelope,

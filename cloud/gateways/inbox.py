@@ -40,11 +40,12 @@ from cloud.gateways.model import (
     LostRange,
     Quarantine,
 )
-from cloud.gateways.storable import storable
 from cloud.kit import clock
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin
 from cloud.kit.live import announce
+from cloud.kit.retryable import is_retryable
+from cloud.kit.storable import storable
 from protocols.uplink.envelope import (
     Envelope,
     GapRequest,
@@ -96,7 +97,7 @@ class Inbox:
         try:
             return self._store(arrivals)
         except (DBAPIError, StatementError, ValueError, OverflowError) as error:
-            if is_transient(error):
+            if is_retryable(error):
                 raise
         merged = Stored()
         for each in arrivals:
@@ -107,7 +108,7 @@ class Inbox:
         try:
             return self._store([arrival])
         except (DBAPIError, StatementError, ValueError, OverflowError) as error:
-            if is_transient(error):
+            if is_retryable(error):
                 raise
             reason = f"not storable: {getattr(error, 'orig', None) or error}"
         with self._begin() as session:
@@ -196,14 +197,6 @@ class Inbox:
             tail = rules.missing_tail(link.last_sequence, link.waiting, self._intake(session, key).through)
             if tail is not None:
                 result.gaps.append((state.gateway, GapRequest(state.epoch, link.link, *tail)))
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the database was away, overloaded or ended a deadlock here: the same statement may pass later."""
-    if not isinstance(error, DBAPIError):
-        return False
-    state = getattr(error.orig, "sqlstate", None)
-    return bool(error.connection_invalidated) or state is None or state[:2] in {"08", "40", "53", "55", "57", "58"}
 
 
 def load_intake(session: Session, key: LinkKey) -> rules.Intake:

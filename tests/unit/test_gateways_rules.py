@@ -9,7 +9,7 @@ import pytest
 
 from cloud.gateways import rules
 from cloud.gateways.rules import Intake
-from cloud.gateways.storable import storable, storable_json
+from cloud.kit.storable import storable, storable_json
 from protocols.uplink.envelope import Envelope, Message, MessageState, UplinkError
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)

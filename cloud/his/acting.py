@@ -1,0 +1,197 @@
+"""What a message of the HIS does here: register, update and merge persons, place and cancel orders. Never commits.
+
+Everything may come twice: a person is found by its numbers, an order by the placer's number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from cloud.his.mapping import Mapper
+from cloud.his.reading import (
+    Identifier,
+    OrderLine,
+    Patient,
+    Unreadable,
+    Visit,
+    read_diagnosis,
+    read_merge,
+    read_orders,
+    read_patient,
+    read_visit,
+)
+from cloud.hospital import service as hospital
+from cloud.hospital.model import Department
+from cloud.kit import clock
+from cloud.kit.errors import Invalid, NotFound
+from cloud.lis.orders import service as orders
+from cloud.lis.orders.model import Order, OrderSource
+from cloud.people import service as people
+from cloud.people.model import Person
+from cloud.people.rules import PersonDetails
+from cloud.web.i18n import mark as N_
+from protocols.messages.hl7 import Hl7Message
+
+BY = "his"
+Outcome = dict[str, Any]
+Act = Callable[[Session, Hl7Message], Outcome]
+
+
+class Unsupported(ValueError):
+    """A kind of message that the laboratory does not take."""
+
+
+def act(session: Session, message: Hl7Message) -> Outcome:
+    """Do what the message says; ids of what came of it. Raises Unsupported, Unreadable or a refusal of `kit.errors`."""
+    found = ACTS.get(message.kind)
+    if found is None:
+        raise Unsupported(f"{message.kind or 'MSH-9'} is not taken here; taken are {', '.join(sorted(ACTS))}")
+    return found(session, message)
+
+
+def file_person(session: Session, message: Hl7Message) -> Outcome:
+    """ADT^A01, A04, A08, A28, A31: the person's file says this from now on."""
+    return {"person": str(_person(session, read_patient(message)).id)}
+
+
+def merge_persons(session: Session, message: Hl7Message) -> Outcome:
+    """ADT^A40: the file of MRG goes on as that of PID; a number nobody here carries is filed under the survivor."""
+    survivor = _person(session, read_patient(message))
+    ended = read_merge(message)
+    retired = _find(session, ended)
+    if retired is None:
+        people.update(session, survivor.id, PersonDetails(identifiers=_filed(session, ended)), by=BY)
+    elif retired.id != survivor.id:
+        reason = f"ADT^A40 {message.control_id}"
+        people.merge(session, into=survivor.id, retired=retired.id, by=BY, reason=reason)
+    return {"person": str(survivor.id), "retired": str(retired.id) if retired else None}
+
+
+def take_orders(session: Session, message: Hl7Message) -> Outcome:
+    """OML^O21: new orders and cancellations, each group of lines under its placer number."""
+    person = _person(session, read_patient(message))
+    visit, diagnosis = read_visit(message), read_diagnosis(message)
+    lines = sorted(read_orders(message, clock.hospital_zone()), key=lambda each: (each.key, each.control))
+    done = []
+    for (key, control), group in groupby(lines, key=lambda each: (each.key, each.control)):
+        if control == "NW":
+            order = _place(session, person, visit, diagnosis, key, list(group))
+        elif control in ("CA", "OC"):
+            order = _cancel(session, person, key, list(group))
+        else:
+            raise Unreadable(f"ORC-1 {control!r} is not taken here; taken are NW and CA")
+        done.append({"placer": key, "order": str(order.id), "number": order.number, "control": control})
+    return {"person": str(person.id), "orders": done}
+
+
+ACTS: dict[str, Act] = {
+    **{f"ADT^{event}": file_person for event in ("A01", "A04", "A08", "A28", "A31")},
+    "ADT^A40": merge_persons,
+    "OML^O21": take_orders,
+}
+
+
+def _person(session: Session, patient: Patient) -> Person:
+    """The file that carries one of the numbers, brought up to date; else a new one."""
+    details = _details(session, patient)
+    known = _find(session, patient.identifiers)
+    if known is not None:
+        return people.update(session, known.id, details, by=BY)
+    mother = _find(session, patient.mother)
+    if mother is not None:
+        return people.register_newborn(session, details, mother_id=mother.id, by=BY)
+    if not details.name:
+        return people.register_unknown(session, details, by=BY)
+    return people.register(session, details, by=BY)
+
+
+def _details(session: Session, patient: Patient) -> PersonDetails:
+    filed = _filed(session, patient.identifiers)
+    if not filed:
+        raise Unreadable("PID-3 carries no number of a type that is filed here")
+    return PersonDetails(
+        name=patient.name,
+        sex=Mapper(session).ours("sex", patient.sex) or "U",
+        birth_date=patient.birth_date,
+        phone=patient.phone,
+        id_number=next((value for kind, value in _mapped(session, patient.identifiers) if kind == "id_number"), None),
+        identifiers=filed,
+    )
+
+
+def _mapped(session: Session, identifiers: Iterable[Identifier]) -> list[tuple[str, str]]:
+    mapper = Mapper(session)
+    systems = ((mapper.ours("identifier", each.type.upper()), each.value) for each in identifiers)
+    return [(system, value) for system, value in systems if system is not None]
+
+
+def _filed(session: Session, identifiers: Iterable[Identifier]) -> tuple[tuple[str, str], ...]:
+    """Numbers that name the person for good: not the citizen number (kept sealed), not the visit's."""
+    return tuple(each for each in _mapped(session, identifiers) if each[0] not in ("id_number", "visit"))
+
+
+def _find(session: Session, identifiers: Iterable[Identifier]) -> Person | None:
+    for system, value in _filed(session, identifiers):
+        found = people.find(session, system, value)
+        if found is not None:
+            return found
+    return None
+
+
+def _place(
+    session: Session, person: Person, visit: Visit, diagnosis: str | None, key: str, lines: list[OrderLine]
+) -> Order:
+    """A new order; a later message under the same number adds what it has not yet."""
+    mapper = Mapper(session)
+    if any(not each.item for each in lines):
+        raise Unreadable("OBR-4 carries no item")
+    items = [mapper.ours("item", each.item) or each.item for each in lines]
+    known = orders.order_by_placer(session, OrderSource.HIS, key)
+    if known is not None and people.surviving_id(session, known.person_id) == person.id:
+        orders.add_tests(session, known.id, items, by=BY)
+        return known
+    first = lines[0]
+    return orders.place_order(
+        session,
+        person_id=person.id,
+        department_id=_department(session, visit, first).id,
+        items=items,
+        priority="S" if any(mapper.ours("priority", each.priority) == "S" for each in lines) else "R",
+        source=OrderSource.HIS,
+        placer_number=key,
+        ordered_at=first.ordered_at,
+        ordered_by=first.ordered_by or BY,
+        visit_number=visit.number,
+        diagnosis=diagnosis,
+    )
+
+
+def _department(session: Session, visit: Visit, line: OrderLine) -> Department:
+    code = visit.department_code or line.department_code
+    if not code:
+        raise Unreadable("PV1-3 and ORC-17 name no department")
+    ours = Mapper(session).ours("department", code) or code
+    name = visit.department_name if visit.department_code else line.department_name
+    return hospital.ensure_department(session, code=ours, name=name or ours)
+
+
+def _cancel(session: Session, person: Person, key: str, lines: list[OrderLine]) -> Order:
+    """The lines' items, or the whole order where a line names none."""
+    order = orders.order_by_placer(session, OrderSource.HIS, key)
+    if order is None:
+        raise NotFound("his.order_unknown", N_("没有申请单 {placer}，无法取消。"), placer=key)
+    if people.surviving_id(session, order.person_id) != person.id:
+        raise Invalid("his.order_of_another", N_("申请单 {placer} 属于另一位患者，请核对。"), placer=key)
+    reason = next((each.reason for each in lines if each.reason), "") or "HIS"
+    item_ids = None
+    if all(each.item for each in lines):
+        mapper = Mapper(session)
+        wanted = orders.wanted_tests(session, [mapper.ours("item", each.item) or each.item for each in lines])
+        tests = {each.test_id for each in wanted}
+        item_ids = [each.id for each in orders.items_of(session, order.id) if each.test_id in tests]
+    orders.cancel_order(session, order.id, reason=reason, by=BY, item_ids=item_ids)
+    return order
