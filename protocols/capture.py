@@ -144,15 +144,17 @@ def _line(data: bytes) -> Iterator[bytes]:
     """The capture as its sender had it on the line: ENQ before each message, CR where LF was stored."""
     end = 0
     in_session = False
+    previous = b""
     for match in _FRAME.finditer(data):
         between = data[end : match.start()]
         end = match.end()
         body = _restored(match[1], match[2])
-        begins = body[1:2] in (b"H", b"h") and not body[2:3].isalnum() and body[:1] == b"1"
+        begins = body[:1] == b"1" and body[1:2] in (b"H", b"h") and not body[2:3].isalnum() and body != previous
         if begins or not in_session or b"\x05" in between or b"\x04" in between:
             yield b"\x04"
             yield b"\x05"
             in_session = True
+        previous = body
         yield b"\x02%b%b\r\n" % (body, match[2])
     rest = _STRAY.sub(b"", data[end:]).strip()
     if rest:

@@ -127,14 +127,16 @@ class Hl7Driver(Driver):
     def begin_request(self, segment: Segment, context: Context) -> None:
         context.request = segment
         found = self.specimen(segment)
-        if found:
-            context.specimen = found
-        context.observed_at = iso_time(segment.component(7, 1)) or iso_time(segment.component(22, 1))
+        if found and found != context.specimen:
+            context.specimen, context.observed_at = found, None
+        time = iso_time(segment.component(7, 1)) or iso_time(segment.component(22, 1))
+        context.observed_at = time or context.observed_at  # a second OBR of the specimen may leave it out
         context.qc = self.qc_mark(segment, context)
 
     def begin_specimen(self, segment: Segment, context: Context) -> None:
-        identifier = segment.component(2, 1).split(segment.delimiters.sub)
-        context.specimen = next((part for part in identifier if part), None) or context.specimen
+        """SPM-2: placer^filler, each with sub-components; the first that is filled."""
+        parts = [part for each in segment.components(2) for part in each.split(segment.delimiters.sub)]
+        context.specimen = next(filter(None, parts), None) or context.specimen
         if segment.component(11, 1) == "Q":
             context.qc = QcMark(material=context.specimen)
 

@@ -25,6 +25,7 @@ from protocols.model import Attachment, HostQuery, InstrumentEvent, Item, Observ
 _CALIBRATION, _CONTROL = "1", "2"
 _INVALID = ("-0x0fffffff", str(-0x0FFFFFFF))
 _FIRST_TEST_LINE = 29
+_HEADER_FIELDS = 21
 _SPECIMEN_TYPES = {
     "serum": "serum",
     "plasma": "plasma",
@@ -199,7 +200,8 @@ class MindrayBs(Hl7Driver):
 
     def reply_header(self, message: Hl7Message, kind: str, now: datetime) -> list[str]:
         """MSH-16 says again what kind of result is acknowledged."""
-        return [*reply_header(message.header, kind, now, result_type=message.header.raw(16)), "", "", ""]
+        fields = reply_header(message.header, kind, now, result_type=message.header.raw(16))
+        return fields + [""] * (_HEADER_FIELDS - len(fields))
 
 
 def _digits(time: str | None) -> str | None:

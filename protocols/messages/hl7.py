@@ -220,7 +220,7 @@ def reply_header(
     result_type: str = "",
 ) -> list[str]:
     """MSH of our reply: sender and receiver exchanged, version and character set of the request, MSH-16 as asked."""
-    return [
+    fields = [
         "MSH",
         "^~\\&",
         request.raw(5),
@@ -240,6 +240,9 @@ def reply_header(
         "",
         request.raw(18),
     ]
+    while not fields[-1]:
+        fields.pop()
+    return fields
 
 
 def acknowledgement_type(request: Segment) -> str:

@@ -1,0 +1,156 @@
+"""`edge decode`: what a captured file holds, however it was stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.decode import main
+from tests.support.transcripts import ROOT, read_case
+from tests.support.wire import frame, session
+
+pytestmark = pytest.mark.req("GW-12")
+
+XN = read_case(ROOT / "sysmex_xn" / "results_with_flags_and_histograms")
+MESSAGE = (
+    b"H|\\^&|||XN-550^00\rO|1||^^   202611020017^B|^^^^WBC\rR|1|^^^^WBC^1|8.13|10*3/uL||N||F||||20261102081407\rL|1|N\r"
+)
+KEYS = ("specimen", "code", "value", "unit", "flags", "observed_at")
+
+
+def decoded(capsys: pytest.CaptureFixture[str], tmp_path: Path, data: bytes, driver: str | None = None) -> list[Any]:
+    path = tmp_path / "capture.bin"
+    path.write_bytes(data)
+    assert main([path], driver) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_capture_prints_one_object_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = decoded(capsys, tmp_path, XN.device_bytes())
+    observations = [line for line in lines if line["kind"] == "observation"]
+    assert len(observations) == 8
+    assert all(key in line for line in observations for key in KEYS)
+    assert [observations[0][key] for key in KEYS] == [
+        "202611020017",
+        "WBC",
+        "18.13",
+        "10*3/uL",
+        ["H"],
+        "2026-11-02T08:14:07",
+    ]
+    assert {line["driver"] for line in lines} == {"sysmex_xn"}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        session(MESSAGE),
+        session(MESSAGE).replace(b"\r\n", b"\n"),
+        session(MESSAGE).replace(b"\r\n", b"\n").replace(b"\r", b"\n"),
+        session(MESSAGE).strip(b"\x05\x04"),
+        b"\x06\x04\n" + session(MESSAGE),
+        b"\x06\x06" + frame(1, MESSAGE),
+        MESSAGE,
+        MESSAGE.replace(b"\r", b"\n"),
+        MESSAGE.replace(b"\r", b"\r\n"),
+        b"\x05\n1" + MESSAGE.replace(b"\r", b"\n"),
+        frame(1, MESSAGE)[:-5],
+        b"".join(frame(n, record + b"\r") for n, record in enumerate(MESSAGE.split(b"\r")[:-1], start=1)),
+    ],
+    ids=range(12),
+)
+def test_however_it_was_stored(capsys: pytest.CaptureFixture[str], tmp_path: Path, stored: bytes) -> None:
+    lines = decoded(capsys, tmp_path, stored)
+    assert [(line["kind"], line["specimen"], line["value"]) for line in lines] == [
+        ("observation", "202611020017", "8.13")
+    ]
+
+
+def test_two_sessions_without_eot_between_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = decoded(capsys, tmp_path, session(MESSAGE)[:-1] + b"\n" + session(MESSAGE)[:-1])
+    assert len(lines) == 2
+
+
+def test_wrong_checksum_is_undecoded_and_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = decoded(capsys, tmp_path, session(MESSAGE).replace(b"8.13", b"9.13"))
+    assert [line["kind"] for line in lines] == ["undecoded"]
+    assert "checksum" in lines[0]["reason"]
+    assert "9.13" in lines[0]["text"]
+
+
+def test_wrong_checksum_in_one_of_many_frames(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    middle = frame(2, b"R|1|^^^^WBC|8.13\r").replace(b"8.13", b"8.14")
+    lines = decoded(capsys, tmp_path, b"\x05" + frame(1, b"H|\\^&\r") + middle + frame(3, b"L|1|N\r") + b"\x04")
+    assert {line["kind"] for line in lines} == {"undecoded"}
+    assert "checksum" in lines[0]["reason"]
+
+
+def test_lost_frame_is_undecoded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = decoded(capsys, tmp_path, b"\x05" + frame(1, b"H|\\^&\r") + frame(3, b"L|1|N\r") + b"\x04")
+    assert {line["kind"] for line in lines} == {"undecoded"}
+
+
+def test_frame_that_was_repeated_counts_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = decoded(capsys, tmp_path, b"\x05" + frame(1, MESSAGE) + frame(1, MESSAGE) + b"\x04")
+    assert [line["value"] for line in lines] == ["8.13"]
+
+
+def test_hl7_with_line_feeds_and_without_blocks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    case = read_case(ROOT / "mindray_bs" / "results")
+    wire = decoded(capsys, tmp_path, case.device_bytes())
+    stored = case.device_bytes().replace(b"\x0b", b"").replace(b"\x1c\r", b"").replace(b"\r", b"\n")
+    assert decoded(capsys, tmp_path, stored) == wire
+    assert [line["value"] for line in wire] == ["16.200000", "-"]
+
+
+def test_controls_and_queries_have_their_own_kind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for driver, case, kind in (
+        ("mindray_bs", "quality_control", "qc"),
+        ("sysmex_xn", "quality_control", "qc"),
+        ("sysmex_xn", "host_query", "host_query"),
+        ("mindray_bs", "host_query", "host_query"),
+    ):
+        lines = decoded(capsys, tmp_path, read_case(ROOT / driver / case).device_bytes())
+        assert kind in {line["kind"] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b'<?xml version="1.0"?><HEL.R01/>', "POCT1-A"),
+        (b"\x02\x1emtrsl|\x1epi|", "VIDAS"),
+        (b"a\tb\tc\td\n1\t2\t3\t4\n", "tabs"),
+        (b"", "empty"),
+        (b"\x00\x01hello", "known"),
+    ],
+)
+def test_what_nobody_reads_is_undecoded_with_the_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, data: bytes, word: str
+) -> None:
+    lines = decoded(capsys, tmp_path, data)
+    assert [line["kind"] for line in lines] == ["undecoded"]
+    assert word in lines[0]["reason"]
+
+
+def test_driver_may_be_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = decoded(capsys, tmp_path, session(MESSAGE), driver="generic_astm")
+    assert {line["driver"] for line in lines} == {"generic_astm"}
+
+
+def test_unknown_driver_is_named_with_the_known_ones(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main([tmp_path / "x"], "sysmex_xm") == 2
+    said = capsys.readouterr().err
+    assert "sysmex_xm" in said
+    assert "sysmex_xn" in said
+
+
+def test_missing_file_is_named_and_the_others_are_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.write_bytes(session(MESSAGE))
+    assert main([tmp_path / "missing", good], None) == 2
+    output = capsys.readouterr()
+    assert "missing" in output.err
+    assert len(output.out.splitlines()) == 1
