@@ -91,8 +91,8 @@ class Problem:
 def band_problems(subject: str, bands: Sequence[Band], on: date) -> list[Problem]:
     """Gaps and overlaps of the age bands valid on `on`, in days of life.
 
-    What lies below the first band and above the last is no gap: a standard for adults says nothing about children. A band
-    for both sexes fills what the bands of one sex leave open. Versions of one band are one.
+    What lies below the first band and above the last is no gap: a standard for adults says nothing about children. A
+    band for both sexes fills what the bands of one sex leave open. Versions of one band are one.
     """
     spans = {
         sex: sorted({(each.age_min_days, each.age_max_days or NO_END) for each in bands if _holds(each, sex, on)})

@@ -1,0 +1,52 @@
+"""The catalogue's coded words as a person reads them (sections, specimens, value types, states)."""
+
+from __future__ import annotations
+
+from cloud.web.i18n import mark as N_
+
+SECTIONS = {
+    "hematology": N_("临床血液"),
+    "coagulation": N_("凝血"),
+    "chemistry": N_("生化"),
+    "immunology": N_("免疫"),
+    "bloodgas": N_("血气"),
+    "urine": N_("体液"),
+    "molecular": N_("分子诊断"),
+}
+SPECIMENS = {
+    "blood": N_("全血"),
+    "serum": N_("血清"),
+    "plasma": N_("血浆"),
+    "arterial": N_("动脉血"),
+    "urine": N_("尿液"),
+    "stool": N_("粪便"),
+    "swab": N_("拭子"),
+}
+VALUE_TYPES = {
+    "numeric": N_("定量"),
+    "qualitative": N_("定性"),
+    "titre": N_("滴度"),
+    "text": N_("描述"),
+}
+STATES = {
+    "draft": (N_("草案"), "warn"),
+    "approved": (N_("已批准"), "good"),
+    "retired": (N_("已停用"), "neutral"),
+}
+SEXES = {"": N_("不限"), "M": N_("男"), "F": N_("女")}
+SENSITIVE = {
+    "hiv": N_("HIV 检测"),
+    "syphilis": N_("梅毒检测"),
+    "genetics": N_("遗传检测"),
+    "pathology": N_("病理"),
+}
+PROBLEMS = {
+    "unit_missing": N_("缺少单位（也未标明无单位）"),
+    "decimals_missing": N_("定量项目未设小数位"),
+    "age_gap": N_("年龄段之间有空档（天）"),
+    "age_overlap": N_("年龄段重叠（天）"),
+    "bounds_reversed": N_("下限不低于上限"),
+    "critical_inside_normal": N_("危急值界限落在参考区间内"),
+    "panel_empty": N_("组合没有项目"),
+    "channel_mapped_twice": N_("一个项目对应同一仪器的两个通道"),
+}

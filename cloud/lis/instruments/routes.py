@@ -1,0 +1,132 @@
+"""Pages of instruments: list, one instrument's channels, registration."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form
+from sqlalchemy import func, select
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.kit.db import Transaction
+from cloud.kit.errors import Invalid, NotFound
+from cloud.lis.catalog import service as catalog
+from cloud.lis.catalog import words
+from cloud.lis.instruments import service
+from cloud.lis.instruments.model import Instrument, InstrumentChannel
+from cloud.lis.instruments.service import Channel
+from cloud.staff.access import CurrentStaff, require
+from cloud.web import navigation
+from cloud.web.i18n import mark as N_
+from cloud.web.pages import render
+from protocols.driver import discover
+
+PAGE = "/staff/lis/instruments"
+router = APIRouter(prefix=PAGE)
+navigation.add(N_("仪器与通道"), PAGE, permission="catalog.read", group=N_("检验设置"), position=420, key="g i")
+
+Reader = Annotated[CurrentStaff, Depends(require("catalog.read"))]
+Editor = Annotated[CurrentStaff, Depends(require("catalog.edit"))]
+Typed = Annotated[str, Form(max_length=64)]
+
+
+@router.get("")
+def instrument_list(request: Request, session: Transaction, staff: Reader) -> Response:
+    counts = select(InstrumentChannel.instrument_id, func.count()).group_by(InstrumentChannel.instrument_id)
+    context = {
+        "instruments": service.instruments(session),
+        "channels": dict(session.execute(counts).tuples().all()),
+        "problems": service.problems(session),
+        "presets": [("", "—"), *((each, each) for each in service.presets())],
+        "drivers": [(each, each) for each in sorted(discover())],
+        "words": words,
+    }
+    return render(request, "lis/instruments/instruments.html", context)
+
+
+@router.post("")
+def register(
+    session: Transaction,
+    staff: Editor,
+    code: Typed,
+    name: Typed,
+    gateway: Typed,
+    link: Typed,
+    driver: Typed,
+    section: Typed = "",
+    preset: Typed = "",
+) -> Response:
+    """Register an instrument behind a link of a box, with a channel table to begin with."""
+    if not all(each.strip() for each in (code, name, gateway, link, driver)):
+        raise Invalid("instrument_incomplete", N_("请填写仪器代码、名称、网关、线路与驱动。"))
+    made = service.register(
+        session,
+        code=code.strip(),
+        name=name.strip(),
+        gateway=gateway.strip(),
+        link=link.strip(),
+        driver=driver.strip(),
+        section=section,
+        preset=preset or None,
+        by=staff.actor,
+    )
+    return RedirectResponse(f"{PAGE}/{made.id}", status_code=303)
+
+
+@router.get("/{instrument_id}")
+def one_instrument(request: Request, session: Transaction, staff: Reader, instrument_id: uuid.UUID) -> Response:
+    instrument = _instrument(session, instrument_id)
+    channels = service.channels(session, instrument.id)
+    uses = Counter(each.test_id for each in channels)
+    context = {
+        "instrument": instrument,
+        "channels": channels,
+        "tests": catalog.tests_by_id(session, [each.test_id for each in channels]),
+        "twice": {test_id for test_id, count in uses.items() if count > 1},
+        "words": words,
+    }
+    return render(request, "lis/instruments/instrument.html", context)
+
+
+def _instrument(session: Transaction, instrument_id: uuid.UUID) -> Instrument:
+    instrument = session.get(Instrument, instrument_id)
+    if instrument is None:
+        raise NotFound("instrument_unknown", N_("没有这台仪器。"))
+    return instrument
+
+
+@router.post("/{instrument_id}/channels")
+def map_channel(
+    session: Transaction,
+    staff: Editor,
+    instrument_id: uuid.UUID,
+    code: Typed,
+    test: Typed,
+    factor: Typed = "1",
+    unit: Typed = "",
+    sendable: Typed = "",
+) -> Response:
+    """Map one code of the instrument, or change its mapping."""
+    try:
+        number = Decimal(factor.strip())
+    except InvalidOperation:
+        raise Invalid("channel_wrong", N_("请填写仪器通道代码，换算系数须大于 0。")) from None
+    channel = Channel(code, test, number, unit, sendable == "yes")
+    service.map_channel(session, instrument_id, channel, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/{instrument_id}", status_code=303)
+
+
+@router.post("/{instrument_id}/channels/{channel_id}/remove")
+def unmap_channel(session: Transaction, staff: Editor, instrument_id: uuid.UUID, channel_id: uuid.UUID) -> Response:
+    service.unmap_channel(session, channel_id, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/{instrument_id}", status_code=303)
+
+
+@router.post("/{instrument_id}/state")
+def set_state(session: Transaction, staff: Editor, instrument_id: uuid.UUID, state: Typed) -> Response:
+    service.set_state(session, instrument_id, state, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/{instrument_id}", status_code=303)

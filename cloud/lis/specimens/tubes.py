@@ -1,0 +1,123 @@
+"""What the pages and labels say about tubes: read together, in few queries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cloud.hospital.model import Department
+from cloud.kit import clock
+from cloud.lis.catalog import service as catalog
+from cloud.lis.catalog.model import Test, Tube
+from cloud.lis.orders.asked import asked_for
+from cloud.lis.orders.model import ItemState, Order, OrderItem
+from cloud.lis.specimens.labels import Label
+from cloud.lis.specimens.model import Specimen
+from cloud.people import service as people
+from cloud.people.model import Person
+from cloud.web.i18n import gettext as _
+from cloud.web.i18n import mark as N_
+
+SEXES = {"M": "男", "F": "女", "U": "未知"}
+
+
+@dataclass(frozen=True, slots=True)
+class TubeView:
+    """One specimen with everything shown beside it."""
+
+    specimen: Specimen
+    order: Order
+    person: Person
+    department: Department
+    tube: Tube
+    tests: list[Test]
+    """Those not cancelled, in the order's order."""
+    asked: list[str]
+    """The same in the words they were ordered with: panels, then single tests."""
+
+
+def views(session: Session, specimens: Sequence[Specimen]) -> list[TubeView]:
+    """In the order given."""
+    tubes = catalog.tubes_by_id(session)
+    ids = [each.id for each in specimens]
+    tests: dict[uuid.UUID | None, list[Test]] = {}
+    rows = session.execute(
+        select(OrderItem.specimen_id, Test)
+        .join(Test, Test.id == OrderItem.test_id)
+        .where(OrderItem.specimen_id.in_(ids), OrderItem.state != ItemState.CANCELLED)
+        .order_by(OrderItem.position)
+    )
+    for specimen_id, test in rows:
+        tests.setdefault(specimen_id, []).append(test)
+    asked = asked_for(session, OrderItem.specimen_id, ids)
+    order_ids = {each.order_id for each in specimens}
+    orders = {each.id: each for each in session.scalars(select(Order).where(Order.id.in_(order_ids)))}
+    wanted = {each.department_id for each in orders.values()}
+    departments = {each.id: each for each in session.scalars(select(Department).where(Department.id.in_(wanted)))}
+    persons = {person_id: people.get(session, person_id) for person_id in {each.person_id for each in specimens}}
+    return [
+        TubeView(
+            specimen=each,
+            order=orders[each.order_id],
+            person=persons[each.person_id],
+            department=departments[orders[each.order_id].department_id],
+            tube=tubes[each.tube_id],
+            tests=tests.get(each.id, []),
+            asked=asked.get(each.id, []),
+        )
+        for each in specimens
+    ]
+
+
+def label_of(view: TubeView) -> Label:
+    """The label's texts; always Chinese, as the ward reads it."""
+    today = clock.today()
+    return Label(
+        barcode=view.specimen.barcode,
+        name=view.person.name or "（未知）",
+        who=" ".join(filter(None, (SEXES.get(view.person.sex, ""), age_text(view.person.birth_date, today)))),
+        tube=f"{view.tube.name} {view.tube.volume_ml.normalize():f} mL",
+        tests=" ".join(view.asked),
+        place=f"{view.department.name} {clock.local(clock.now()):%m-%d %H:%M}",
+        urgent="急" if view.specimen.priority == "S" else "",
+    )
+
+
+def age_text(birth_date: date | None, on: date) -> str:
+    """Age as it is said on a ward: days below a month, months below two years, then years."""
+    if birth_date is None or birth_date > on:
+        return ""
+    months = (on.year - birth_date.year) * 12 + on.month - birth_date.month - (on.day < birth_date.day)
+    if months < 1:
+        return f"{(on - birth_date).days}天"
+    return f"{months}月" if months < 24 else f"{months // 12}岁"
+
+
+STEP_NAMES = {
+    "printed": N_("打印条码"),
+    "reprinted": N_("补打条码"),
+    "bound": N_("绑定预制条码"),
+    "tests_added": N_("加做项目"),
+    "collected": N_("采集"),
+    "received": N_("接收"),
+    "rejected": N_("拒收"),
+    "cancelled": N_("取消"),
+    "done": N_("检验完成"),
+}
+STATE_NAMES = {
+    "printed": (N_("待采集"), "neutral"),
+    "collected": (N_("已采集"), "info"),
+    "received": (N_("已接收"), "good"),
+    "rejected": (N_("已拒收"), "bad"),
+    "cancelled": (N_("已取消"), "neutral"),
+    "done": (N_("已完成"), "good"),
+}
+
+
+def step_name(type_: str) -> str:
+    return _(STEP_NAMES.get(type_, type_))

@@ -1,0 +1,91 @@
+// Picking panels and tests by keyboard: type, arrows choose, Enter adds, Backspace in an empty box takes the last one away.
+// The offers come from the server as list items; what is picked is hidden inputs of the form.
+const TYPING_MS = 120;
+
+for (const form of document.querySelectorAll("[data-order-entry]")) start(form);
+
+function start(form) {
+  const picker = form.querySelector("[data-picker]");
+  const box = picker.querySelector("input");
+  const list = picker.querySelector("[role=listbox]");
+  const picked = form.querySelector("[data-picked]");
+  let timer = 0;
+  let asked = 0;
+
+  box.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => offer(), TYPING_MS);
+  });
+  box.addEventListener("keydown", (event) => onKey(event));
+  box.addEventListener("blur", () => setTimeout(close, 150)); // a click on an offer comes first
+  list.addEventListener("mousedown", (event) => event.preventDefault());
+  list.addEventListener("click", (event) => add(event.target.closest("[data-code]")));
+  picked.addEventListener("click", (event) => event.target.closest("button")?.parentElement.remove());
+
+  async function offer() {
+    const mine = ++asked;
+    const text = box.value.trim();
+    if (!text) return close();
+    const answer = await fetch(`${picker.dataset.search}?q=${encodeURIComponent(text)}`);
+    if (!answer.ok || mine !== asked) return;
+    list.innerHTML = await answer.text();
+    box.setAttribute("aria-expanded", "true");
+    mark(list.querySelector("[data-code]"));
+  }
+
+  async function onKey(event) {
+    if (event.isComposing) return;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      move(event.key === "ArrowDown" ? 1 : -1);
+    } else if (event.key === "Enter" && !event.ctrlKey) {
+      event.preventDefault(); // Enter adds; the form is sent with Ctrl+Enter or its button
+      clearTimeout(timer);
+      if (box.value.trim()) await offer(); // what was typed faster than it was offered
+      add(list.querySelector("[aria-selected=true]"));
+    } else if (event.key === "Backspace" && box.value === "") {
+      picked.lastElementChild?.remove();
+    } else if (event.key === "Escape") {
+      close();
+    }
+  }
+
+  function move(step) {
+    const offers = [...list.querySelectorAll("[data-code]")];
+    const at = offers.findIndex((each) => each.getAttribute("aria-selected") === "true");
+    mark(offers[(at + step + offers.length) % offers.length]);
+  }
+
+  function mark(offer) {
+    for (const each of list.querySelectorAll("[aria-selected]")) each.removeAttribute("aria-selected");
+    if (!offer) return box.removeAttribute("aria-activedescendant");
+    offer.setAttribute("aria-selected", "true");
+    box.setAttribute("aria-activedescendant", offer.id);
+  }
+
+  function add(offer) {
+    if (!offer) return;
+    const { code, name } = offer.dataset;
+    if (!picked.querySelector(`[data-code="${CSS.escape(code)}"]`)) picked.append(line(code, name));
+    box.value = "";
+    close();
+  }
+
+  function line(code, name) {
+    const item = document.createElement("li");
+    item.dataset.code = code;
+    const text = document.createElement("span");
+    text.textContent = name;
+    const input = Object.assign(document.createElement("input"), { type: "hidden", name: "items", value: code });
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "×" });
+    button.setAttribute("aria-label", `${picked.dataset.removeLabel} ${name}`);
+    item.append(text, input, button);
+    return item;
+  }
+
+  function close() {
+    asked += 1;
+    list.replaceChildren();
+    box.setAttribute("aria-expanded", "false");
+  }
+}
