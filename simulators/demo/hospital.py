@@ -30,7 +30,7 @@ campus = "main"
 partition = {partition}
 
 [store]
-path = "{folder}/box/store.sqlite"
+path = "{store}"
 
 [cloud]
 host = "127.0.0.1"
@@ -64,19 +64,23 @@ class Ports:
     sms: int
     xn1: int
     bs1: int
+    bs1_spoilt: int
+    """Where the saboteur sits between the chemistry analyzer and the box."""
 
     @classmethod
     def free(cls, web: int | None = None) -> Ports:
-        found = free_ports(8)
+        found = free_ports(9)
         return cls(web or found[0], *found[1:])
 
 
 class Hospital:
     """All parts. `start()` brings them up in order; `stop()` ends every one of them and nothing else."""
 
-    def __init__(self, folder: Path, *, seed: int = 1, web_port: int | None = None) -> None:
+    def __init__(self, folder: Path, *, seed: int = 1, web_port: int | None = None, spoil: int | None = None) -> None:
+        """`spoil`: number of the chemistry result that a stranger on the line swallows (to test the count)."""
         self.folder = folder.absolute()
         self.seed = seed
+        self.spoil = spoil
         self.ports = Ports.free(web_port)
         self.troupe = Troupe(self.folder / "logs")
         self.tty = self.folder / "box" / "tty-xn2"
@@ -99,6 +103,10 @@ class Hospital:
     def sms_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.sms}"
 
+    @property
+    def store(self) -> Path:
+        return self.folder / "box" / "store.sqlite"
+
     def ledger(self, name: str) -> Path:
         return self.folder / "ledgers" / f"{name}.jsonl"
 
@@ -106,17 +114,23 @@ class Hospital:
 
     def start(self) -> None:
         """Up to the point where orders may come and tubes may be put on."""
+        database = self._start_database()
         self._start_simulated_services()
-        database_url = self._start_database()
         self._start_broker()
-        self._environment = self._cloud_environment(database_url)
-        for command in ("migrate", "seed-catalog", "seed-demo"):
-            self.troupe.run(command, [sys.executable, "-m", "cloud", command], environment=self._environment)
-        for name in ("web", "ingest", "jobs", "lis-his"):
+        self._environment = self._cloud_environment(self._database_url(database))
+        self._command("migrate")
+        for name in ("web", "jobs", "lis-his"):
             self.start_cloud(name)
         self.start_analyzers()
+        self._command("seed-catalog")
+        self._command("seed-demo")
+        # Not before the box is registered: what an unknown box says is put aside.
+        self.start_cloud("ingest")
         self.start_edge()
         self.wait_for_web()
+
+    def _command(self, name: str) -> None:
+        self.troupe.run(name, [sys.executable, "-m", "cloud", name], environment=self._environment)
 
     def _start_simulated_services(self) -> None:
         me = [sys.executable, "-m", "simulators"]
@@ -129,16 +143,21 @@ class Hospital:
             "sms", [*me, "sms", "--port", str(self.ports.sms), "--key", SMS_KEY, "--ledger", self.ledger("sms")]
         )
 
-    def _start_database(self) -> str:
-        environment = {"XINGLIN_ENVIRONMENT": "demo", "XINGLIN_STATE_DIR": str(self.folder / "state")}
-        environment["XINGLIN_DATABASE_URL"] = ""
-        program = self.troupe.add("database", [sys.executable, "-m", "cloud", "database"], environment=environment)
+    def _start_database(self) -> Program:
+        environment = {
+            "XINGLIN_ENVIRONMENT": "demo",
+            "XINGLIN_DATABASE_URL": "",
+            "XINGLIN_STATE_DIR": str(self.folder / "state"),
+        }
+        return self.troupe.add("database", [sys.executable, "-m", "cloud", "database"], environment=environment)
 
+    @staticmethod
+    def _database_url(database: Program) -> str:
         def url() -> str | None:
-            lines = [each for each in program.last_words().splitlines() if each.startswith("postgresql")]
+            lines = [each for each in database.last_words().splitlines() if each.startswith("postgresql")]
             return lines[-1] if lines else None
 
-        return until(url, what="the database", within_s=90, program=program)
+        return until(url, what="the database", within_s=90, program=database)
 
     def _start_broker(self) -> None:
         program = self.troupe.add("broker", broker.command(self.folder / "broker", self.ports.mqtt))
@@ -178,10 +197,11 @@ class Hospital:
 
     def start_analyzers(self) -> None:
         me = [sys.executable, "-m", "simulators", "analyzer"]
+        chemistry_port = self.ports.bs1 if self.spoil is None else self._start_saboteur(self.spoil)
         lines = {
             "xn1": ["sysmex_xn", "--connect", f"127.0.0.1:{self.ports.xn1}", "--framing", "message"],
             "xn2": ["sysmex_xn", "--pty", str(self.tty), "--serial-number", "20418"],
-            "bs1": ["mindray_bs", "--connect", f"127.0.0.1:{self.ports.bs1}"],
+            "bs1": ["mindray_bs", "--connect", f"127.0.0.1:{chemistry_port}"],
         }
         for name, line in lines.items():
             common = ["--name", name, "--ledger", str(self.ledger(name)), "--seed", str(self.seed)]
@@ -189,13 +209,18 @@ class Hospital:
         program = self.troupe.programs["xn2"]
         until(self.tty.is_symlink, what="the serial line", within_s=20, program=program)
 
+    def _start_saboteur(self, victim: int) -> int:
+        command = [sys.executable, "-m", "simulators.demo.saboteur", "--port", str(self.ports.bs1_spoilt)]
+        self.troupe.add("saboteur", [*command, "--box-port", str(self.ports.bs1), "--victim", str(victim)])
+        return self.ports.bs1_spoilt
+
     def start_edge(self) -> Program:
         ports = self.ports
         self.edge_config.write_text(
             EDGE_CONFIG.format(
                 box=BOX,
                 partition=PARTITION,
-                folder=self.folder,
+                store=self.store,
                 mqtt=ports.mqtt,
                 xn1=ports.xn1,
                 bs1=ports.bs1,

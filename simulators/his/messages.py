@@ -8,6 +8,9 @@ from simulators.his.orders import ITEMS, Visit
 from simulators.mllp import field, segment, stamp
 from simulators.people import Person
 
+_PV1_4_TO_18 = "|" * 16
+_ORC_3_TO_8 = "|" * 7
+"""Empty fields between the ones that this HIS fills."""
 _ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"})
 
 
@@ -28,7 +31,7 @@ def patient(person: Person) -> str:
 
 def visit_segment(visit: Visit) -> str:
     code, name, patient_class = visit.department
-    return f"PV1|1|{patient_class}|{code}^^^XLYY^^^^^{escaped(name)}|||||||||||||||{visit.number}"
+    return f"PV1|1|{patient_class}|{code}^^^XLYY^^^^^{escaped(name)}{_PV1_4_TO_18}{visit.number}"
 
 
 def registration(visit: Visit, number: str, at: datetime) -> list[str]:
@@ -46,9 +49,9 @@ def order(visit: Visit, number: str, at: datetime) -> list[str]:
     lines = [header("OML^O21^OML_O21", number, at), patient(visit.person), visit_segment(visit)]
     for count, item in enumerate(visit.items, 1):
         lines += [
-            f"ORC|NW|{visit.placer}||||||||{stamp(at)}|||D001^{escaped('主治医师')}|||||{code}^{escaped(name)}",
+            f"ORC|NW|{visit.placer}{_ORC_3_TO_8}{stamp(at)}|||D001^{escaped('主治医师')}|||||{code}^{escaped(name)}",
             f"TQ1|{count}||||||||{visit.priority}",
-            f"OBR|{count}|{visit.placer}||{item}^{escaped(ITEMS[item])}^L|||{stamp(at)}",
+            f"OBR|{count}|{visit.placer}||{item}^{escaped(ITEMS[item])}^L||{stamp(at)}",
             f"DG1|1||^{escaped(visit.diagnosis)}",
         ]
     return lines

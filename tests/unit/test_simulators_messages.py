@@ -165,6 +165,15 @@ def test_an_order_names_each_item_under_the_placers_number() -> None:
     items = [each.split("|")[4].split("^")[0] for each in segments if each.startswith("OBR|")]
     assert tuple(items) == visit.items
     assert {each.split("|")[2] for each in segments if each.startswith("ORC|")} == {visit.placer}
+    code, name, patient_class = visit.department
+    pv1 = segment(segments, "PV1")
+    assert (field(pv1, 2), field(pv1, 3).split("^")[0], field(pv1, 3).split("^")[8]) == (patient_class, code, name)
+    assert field(pv1, 19) == visit.number
+    assert field(segment(segments, "ORC"), 9) == "20261123080509"
+    assert field(segment(segments, "ORC"), 17) == f"{code}^{name}"
+    assert field(segment(segments, "TQ1"), 9) == visit.priority
+    pid = segment(segments, "PID")
+    assert (field(pid, 5), field(pid, 8), field(pid, 13)) == (visit.person.name, visit.person.sex, visit.person.phone)
     assert visit.person.id_number in segment(registration(visit, "H2", NOW), "PID")[3]
 
 
