@@ -18,7 +18,7 @@ from protocols.links.astm_frames import AstmOptions
 from protocols.links.contract import Link
 from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
 from protocols.messages.times import iso_time
-from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded
+from protocols.model import Attachment, Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded
 
 _SHOWN = 2000
 
@@ -119,19 +119,26 @@ class AstmDriver(Driver):
         described = [part for part in order.components(16) if part]
         return QcMark(material=context.specimen, level=described[-1] if described else None)
 
-    def code(self, result: Record) -> tuple[str, str | None]:
-        """The instrument's code of the test and what else names it. Component 4 of R.3 is the local code."""
+    def code(self, result: Record) -> tuple[str, str | None, str | None]:
+        """Code of the test, what else names it, dilution. Component 4 of R.3 is the local code."""
         parts = result.components(3)
         filled = [part for part in parts if part]
         if len(parts) >= 4 and parts[3] and not any(parts[:3]):
-            return parts[3], "^".join(part for part in parts[4:] if part) or None
+            return parts[3], "^".join(part for part in parts[4:] if part) or None, None
         if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
-            return filled[0], filled[1]
-        return "^".join(filled), None
+            return filled[0], None, filled[1]
+        return "^".join(filled), None, None
 
     def value(self, result: Record) -> str:
         """R.4; one of several components is enough where the others are blank, else they stay together."""
+        text = result.text(4)
+        if result.delimiters.component not in text:
+            return text
         return "^".join(part for part in result.components(4) if part)
+
+    def attachments(self, code: str, value: str) -> tuple[Attachment, ...]:
+        """Pictures that stand in a value."""
+        return ()
 
     def flags(self, result: Record) -> tuple[str, ...]:
         """Every letter of R.7 as sent; ``A,A`` is no standard but Erba's way."""
@@ -143,26 +150,29 @@ class AstmDriver(Driver):
         return tuple(part for repeat in result.repeats(7) for part in repeat if part)
 
     def observation(self, record: Record, context: Context) -> Observation | Undecoded:
-        code, name = self.code(record)
+        code, name, dilution = self.code(record)
         if not code:
             return Undecoded("result without a test code", record.whole()[:_SHOWN], record.index)
+        value = self.value(record)
         observed_at = iso_time(record.raw(13)) or iso_time(record.raw(12))
         if observed_at:
             context.observed_at = observed_at
         return Observation(
             specimen=context.specimen,
             code=code,
-            value=self.value(record) or None,
+            value=value or None,
             unit=record.text(5) or None,
             flags=self.flags(record),
             observed_at=observed_at or context.observed_at or self.order_time(context),
             reference_range=record.text(6).strip("^") or None,
             status=record.text(9) or None,
             name=name,
+            dilution=dilution,
             operator=record.text(11).strip("^") or None,
             module=record.text(14) or None,
             rack=context.rack,
             position=context.position,
+            attachments=self.attachments(code, value),
             qc=context.qc,
             record=record.index,
         )

@@ -13,14 +13,13 @@ component 6; a file name with escaped backslashes stands where a picture belongs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 
 from protocols.astm_driver import AstmDriver, Context
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
-from protocols.model import Attachment, HostQuery, Observation, Order, QcMark, Undecoded
+from protocols.model import Attachment, HostQuery, Order, QcMark
 
 _PICTURES = {"PNG": "image/png", "BMP": "image/bmp", "JPG": "image/jpeg"}
 _BACKGROUND = "BACKGROUNDCHECK"
@@ -69,27 +68,19 @@ class SysmexXn(AstmDriver):
             return QcMark(material=context.specimen)
         return None
 
-    def code(self, result: Record) -> tuple[str, str | None]:
+    def code(self, result: Record) -> tuple[str, str | None, str | None]:
         parts = result.components(3)
-        return (parts[4] if len(parts) >= 5 else "^".join(filter(None, parts))), None
+        if len(parts) < 5:
+            return "^".join(filter(None, parts)), None, None
+        return parts[4], None, (parts[5] or None) if len(parts) > 5 else None
 
-    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
-        found = super().observation(record, context)
-        if isinstance(found, Undecoded):
-            return found
-        dilution = record.component(3, 6) or None
-        picture = self._picture(found)
-        if dilution is None and picture is None:
-            return found
-        return replace(found, dilution=dilution, attachments=(picture,) if picture else ())
-
-    def _picture(self, found: Observation) -> Attachment | None:
+    def attachments(self, code: str, value: str) -> tuple[Attachment, ...]:
         """``PNG\\folder\\file``: the instrument keeps the picture and names it (SCAT_, DIST_)."""
-        if found.value is None or "\\" not in found.value:
-            return None
-        kind, _, path = found.value.partition("\\")
+        if "\\" not in value:
+            return ()
+        kind, _, path = value.partition("\\")
         media_type = _PICTURES.get(kind.upper())
-        return Attachment(found.code, media_type, reference=path) if media_type else None
+        return (Attachment(code, media_type, reference=path),) if media_type else ()
 
     # ------------------------------------------------------------------ host query
 

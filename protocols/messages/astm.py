@@ -46,10 +46,11 @@ def read_delimiters(header: str) -> Delimiters:
 class Record:
     """One record. `fields` holds the raw text, `fields[0]` the record type; all reading methods count from 1."""
 
-    __slots__ = ("charset", "delimiters", "fields", "index", "kind")
+    __slots__ = ("charset", "delimiters", "escaped", "fields", "index", "kind")
 
     def __init__(self, text: str, delimiters: Delimiters, charset: str, index: int) -> None:
         self.fields = text.split(delimiters.field)
+        self.escaped = delimiters.escape in text
         self.kind = self.fields[0].strip().upper()
         self.delimiters = delimiters
         self.charset = charset
@@ -61,12 +62,18 @@ class Record:
 
     def text(self, number: int) -> str:
         """Field without padding and escapes."""
-        return self.plain(self.raw(number)).strip()
+        fields = self.fields
+        if number > len(fields):
+            return ""
+        raw = fields[number - 1]
+        return self.plain(raw).strip() if self.escaped else raw.strip()
 
     def components(self, number: int) -> list[str]:
         """Components of the first repeat, each without padding and escapes."""
-        first = self.raw(number).split(self.delimiters.repeat, 1)[0]
-        return self.parts(first)
+        raw = self.raw(number)
+        if self.delimiters.repeat in raw:
+            raw = raw.split(self.delimiters.repeat, 1)[0]
+        return self.parts(raw)
 
     def component(self, number: int, position: int) -> str:
         """One component counted from 1, "" where there is none."""
@@ -79,7 +86,10 @@ class Record:
         return [self.parts(each) for each in raw.split(self.delimiters.repeat)] if raw else []
 
     def parts(self, repeat: str) -> list[str]:
-        return [self.plain(each).strip() for each in repeat.split(self.delimiters.component)]
+        parts = repeat.split(self.delimiters.component)
+        if self.escaped:
+            return [self.plain(each).strip() for each in parts]
+        return [each.strip() for each in parts] if " " in repeat else parts
 
     def plain(self, text: str) -> str:
         """`text` without escapes."""
