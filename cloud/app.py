@@ -83,7 +83,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.add_middleware(Surroundings)
+    app.add_middleware(Surroundings, on_fault=refusals.fault_page)
     refusals.install(app)
     app.mount(PREFIX, FingerprintedFiles(directory=STATIC_DIR), name="static")
     app.include_router(health.router)

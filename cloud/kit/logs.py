@@ -9,6 +9,7 @@ import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 QUIETER = {
     "uvicorn.access": logging.WARNING,  # the middleware writes its own line: an address can name a patient
@@ -24,7 +25,7 @@ def configure(process: str, level: int = logging.INFO) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),  # locals hold patients
     ]
 
     def name_process(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs
 
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.config import settings
@@ -38,8 +41,10 @@ _log = structlog.get_logger()
 class Surroundings:
     """Pure ASGI, so that event streams pass through unbuffered."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, on_fault: Callable[[Request], Response]) -> None:
+        """`on_fault` makes the answer to an error nobody expected."""
         self.app = app
+        self.on_fault = on_fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,17 +57,21 @@ class Surroundings:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
-        status = 500
+        status, answered = 500, False
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], True
                 _add_headers(MutableHeaders(scope=message), request_id, asked)
             await send(message)
 
         try:
             await self.app(scope, receive, send_on)
+        except Exception as error:  # the outermost loop of a request: logged, counted, answered, and on to the next
+            _log.error("a fault of ours", route=route_of(scope), exc_info=error)
+            if not answered:
+                await self.on_fault(Request(scope, receive))(scope, receive, send_on)
         finally:
             _measure(scope, status, time.perf_counter() - started)
 
@@ -89,8 +98,13 @@ def _add_headers(headers: MutableHeaders, request_id: str, asked_language: str |
         headers.append("Set-Cookie", cookie + ("; Secure" if https else ""))
 
 
+def route_of(scope: Scope) -> str:
+    """The route's pattern, not the address: an address can name a patient."""
+    return str(getattr(scope.get("route"), "path", "unmatched"))
+
+
 def _measure(scope: Scope, status: int, seconds: float) -> None:
-    route = str(getattr(scope.get("route"), "path", "unmatched"))
+    route = route_of(scope)
     REQUESTS.labels(scope["method"], route, str(status)).inc()
     DURATION.labels(route).observe(seconds)
     if not scope["path"].startswith(("/static/", "/healthz", "/metrics")):

@@ -24,6 +24,7 @@ from cloud.kit.errors import (
 )
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
+from cloud.web.middleware import route_of
 from cloud.web.pages import render
 
 SIGN_IN = {"/staff": "/staff/sign-in", "/p": "/p/sign-in"}
@@ -48,7 +49,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(InterfaceError, _database)
-    app.add_exception_handler(Exception, _fault)
 
 
 def message_of(error: XinglinError) -> str:
@@ -61,7 +61,7 @@ def message_of(error: XinglinError) -> str:
 
 def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, XinglinError)
-    _log.info("refused", code=error.code, status=error.status, path=_path_pattern(request))
+    _log.info("refused", code=error.code, status=error.status, route=route_of(request.scope))
     if isinstance(error, Unauthenticated) and not _wants_json(request):
         sign_in = _sign_in_page(request)
         if sign_in is not None:
@@ -91,12 +91,12 @@ def _database(request: Request, error: Exception) -> Response:
     state = getattr(getattr(error, "orig", None), "sqlstate", None)
     if state in {"40001", "40P01"}:  # serialization failure, deadlock: nothing was written, trying again is right
         return _answer(request, Conflict("try_again", N_("同时有人在修改同一内容，请重试。")))
-    _log.error("database is away", path=_path_pattern(request), exc_info=error)
+    _log.error("database is away", route=route_of(request.scope), exc_info=error)
     return _answer(request, Unavailable("database_away", N_("数据库暂时无法访问，已提交的内容不会丢失。请稍后重试。")))
 
 
-def _fault(request: Request, error: Exception) -> Response:
-    _log.error("a fault of ours", path=_path_pattern(request), exc_info=error)
+def fault_page(request: Request) -> Response:
+    """The answer to an error nobody expected: a number to quote, nothing of the inside."""
     fault = XinglinError("fault", N_("系统内部出错，已记录。请重试；如仍出错，请把编号 {request_id} 告诉信息科。"))
     fault.fields["request_id"] = getattr(request.state, "request_id", "-")
     return _answer(request, fault)
@@ -154,9 +154,3 @@ def safe_next(wanted: str | None, default: str) -> str:
     parts = urlsplit(wanted)
     ours = not parts.scheme and not parts.netloc and wanted.startswith("/") and not wanted.startswith("//")
     return wanted if ours else default
-
-
-def _path_pattern(request: Request) -> str:
-    """The route's pattern, not the address: an address can name a patient."""
-    route = request.scope.get("route")
-    return str(getattr(route, "path", "unknown"))

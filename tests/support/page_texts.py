@@ -1,4 +1,4 @@
-"""Every sentence that a page can show, found where it is written: `_()`, `ngettext()`, `N_()`, and messages of refusals."""
+"""Every sentence that a page can show, found where it is written: `_()`, `ngettext()`, `N_()`, and refusals."""
 
 from __future__ import annotations
 

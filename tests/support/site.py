@@ -1,4 +1,4 @@
-"""The web application on a real port in this process, and browsers without a screen (httpx) that sign in like people."""
+"""The web application on a real port in this process, and browsers without a screen (httpx) that sign in."""
 
 from __future__ import annotations
 
