@@ -1,7 +1,7 @@
 """Decoded items as JSON objects and back: what travels from the box to the cloud and what `edge decode` prints.
 
-A key that is unknown to this version is ignored, a key that is missing takes its default: boxes and clouds of versions N
-and N-1 read each other.
+A key that is unknown to this version is ignored, a key that is missing takes its default: boxes and clouds of versions
+N and N-1 read each other.
 """
 
 from __future__ import annotations
