@@ -1,8 +1,8 @@
 """The contract between a box and the cloud: topics, envelopes, receipts, worklists, states. Version 1.
 
 Identity of a message is `(gateway, epoch, link, sequence)`: `epoch` is drawn when the box's database is made,
-`sequence` is gap-free per link from 1. A box forgets a message only when a `Receipt` covers it; a PUBACK proves nothing.
-Raw bytes always travel, so that a corrected driver can decode them again.
+`sequence` is gap-free per link from 1. A box forgets a message only when a `Receipt` covers it; a PUBACK proves
+nothing. Raw bytes always travel, so that a corrected driver can decode them again.
 
 Topics: ``xinglin/v1/<partition>/<gateway>/up/<link>`` (Envelope), ``.../state`` (GatewayState) from the box;
 ``.../down/receipt`` (Receipt), ``.../down/worklist`` (Worklist), ``.../down/gap`` (GapRequest) to the box.
