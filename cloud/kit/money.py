@@ -25,7 +25,7 @@ def yuan(amount_fen: int) -> str:
 
 
 def share(amount_fen: int, weights: list[int]) -> list[int]:
-    """`amount_fen` divided by `weights` so that the parts add up to it exactly (largest remainder first, then by order).
+    """`amount_fen` divided by `weights` so that the parts add up to it (largest remainder first, then by order).
 
     Raises `ValueError` for negative weights or none above zero.
     """

@@ -1,4 +1,4 @@
-"""Facts: stored in the transaction that made them true, with a job for each who wants to know; old shapes still read."""
+"""Facts: stored in the transaction that made them true, with a job for each subscriber; old shapes still read."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_fact_stored_by_an_older_program_is_read_as_todays(version: int) -> No
 
 def test_a_moment_without_a_zone_is_refused(database: str) -> None:
     naive = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001  that is the point
-    with pytest.raises(StatementError, match="naive"), begin() as session:
+    with pytest.raises(StatementError, match="naive"), begin() as session:  # noqa: PT012
         session.add(StoredEvent(type="x", version=1, aggregate_id=new_id(), payload={}, occurred_at=naive))
         session.flush()
 
