@@ -17,22 +17,13 @@ import typst
 from barcode import Code128
 
 from cloud.kit import clock
+from cloud.lis.catalog.words import SPECIMENS
 from cloud.lis.reports.view import ReportContent, ReportItem
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 ARROWS = {"H": "↑", "L": "↓", "HH": "↑↑", "LL": "↓↓", "A": "*"}
 SEX = {"M": "男", "F": "女", "U": "未知"}
 KIND = {"preliminary": "初步报告", "final": "", "amended": "修订报告"}
-SPECIMEN = {
-    "blood": "全血",
-    "serum": "血清",
-    "plasma": "血浆",
-    "urine": "尿液",
-    "stool": "粪便",
-    "csf": "脑脊液",
-    "swab": "拭子",
-    "arterial": "动脉血",
-}
 
 
 def rendered(content: ReportContent) -> bytes:
@@ -89,7 +80,7 @@ def _printed(content: ReportContent) -> dict[str, Any]:
             ["病历号", content.mrn or "—"],
             ["科室", content.department],
             ["申请医生", content.ordered_by],
-            ["标本类型", SPECIMEN.get(content.specimen_type, content.specimen_type)],
+            ["标本类型", SPECIMENS.get(content.specimen_type, content.specimen_type)],
             ["标本号", content.barcode],
             ["就诊号", content.visit_number or "—"],
             ["诊断", content.diagnosis or "—"],

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.kit.audit import record
-from cloud.kit.errors import Conflict, NotFound
+from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.live import announce
 from cloud.lis.critical import service as critical
@@ -158,6 +158,8 @@ def announce_release(
 def recall(session: Session, report_id: uuid.UUID, *, by: Signatory, reason: str) -> Report:
     """Take the report back: nobody may read it as valid until it is amended. Its versions stay."""
     authorise(by, "report.amend")
+    if not reason.strip():
+        raise Invalid("recall.reason", N_("请填写召回原因。"))
     moved = session.execute(
         update(Report)
         .where(Report.id == report_id, Report.state != ReportState.RECALLED)

@@ -1,0 +1,113 @@
+"""Pages of reports: the review page, released reports with their versions, PDF, recall and disclosure."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.kit.db import Transaction
+from cloud.kit.errors import Conflict
+from cloud.lis.reports import listing, review_routes, service
+from cloud.lis.reports.model import ReportState
+from cloud.lis.results import queue
+from cloud.lis.results.attempt import attempt
+from cloud.people.access import Subject, person
+from cloud.staff import worklist
+from cloud.staff.access import CurrentStaff, require
+from cloud.web import navigation
+from cloud.web.i18n import mark as N_
+from cloud.web.pages import render
+from cloud.web.refusals import message_of
+
+router = APIRouter()
+pages = APIRouter(prefix="/staff/lis/reports")
+
+Reader = Annotated[CurrentStaff, Depends(require("report.read"))]
+Amender = Annotated[CurrentStaff, Depends(require("report.amend"))]
+
+navigation.add(N_("结果审核"), "/staff/lis/review", permission="result.read", group=N_("检验"), position=300, key="g r")
+navigation.add(
+    N_("检验报告"), "/staff/lis/reports", permission="report.read", group=N_("检验"), position=340, key="g p"
+)
+worklist.add(
+    N_("待审核标本"),
+    N_("有结果等待初审或发布"),
+    "/staff/lis/review",
+    permission="result.review",
+    position=300,
+    count=queue.waiting_count,
+    topic="results",
+)
+
+
+@pages.get("")
+def reports_page(request: Request, session: Transaction, staff: Reader, q: str = "", day: str = "") -> Response:
+    """Released reports of a day, or of a scanned barcode, a name or a medical record number."""
+    found = listing.find(session, Subject.staff(staff), text=q, day=day)
+    return render(request, "lis/reports/reports.html", {"found": found, "q": q, "day": listing.day_of(day).isoformat()})
+
+
+@pages.get("/{report_id}")
+def report_page(request: Request, session: Transaction, staff: Reader, report_id: uuid.UUID) -> Response:
+    return _report_page(request, session, staff, report_id)
+
+
+def _report_page(
+    request: Request,
+    session: Transaction,
+    staff: CurrentStaff,
+    report_id: uuid.UUID,
+    problem: str = "",
+    status: int = 200,
+) -> Response:
+    view = service.released(session, report_id)
+    person(session, Subject.staff(staff), view.person_id)
+    context = {
+        "view": view,
+        "versions": service.versions(session, report_id),
+        "disclosure": service.disclosable(session, report_id),
+        "problem": problem,
+    }
+    return render(request, "lis/reports/report.html", context, status)
+
+
+@pages.get("/{report_id}/pdf")
+def report_pdf(session: Transaction, staff: Reader, report_id: uuid.UUID, version: int | None = None) -> Response:
+    """The stored PDF. Of a recalled report only an older version by its number, for those who amend."""
+    view = service.released(session, report_id, version)
+    person(session, Subject.staff(staff), view.person_id)
+    if view.state == ReportState.RECALLED and not (version and staff.may("report.amend")):
+        raise Conflict("report.recalled", N_("这份报告已召回，不能打印。"))
+    made = service.pdf(session, report_id, version)
+    name = f"{view.content.report_number}.pdf"
+    headers = {"Content-Disposition": f'inline; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(made, media_type="application/pdf", headers=headers)
+
+
+@pages.post("/{report_id}/recall")
+def recall(
+    request: Request, session: Transaction, staff: Amender, report_id: uuid.UUID, reason: Annotated[str, Form()] = ""
+) -> Response:
+    _, refusal = attempt(session, lambda: service.recall(session, report_id, by=staff, reason=reason))
+    if refusal is not None:
+        return _report_page(request, session, staff, report_id, message_of(refusal), refusal.status)
+    return RedirectResponse(f"/staff/lis/reports/{report_id}", status_code=303)
+
+
+@pages.post("/{report_id}/disclose")
+def disclose(
+    request: Request, session: Transaction, staff: Amender, report_id: uuid.UUID, note: Annotated[str, Form()] = ""
+) -> Response:
+    """A clinician told the patient: the sensitive report may be read."""
+    _, refusal = attempt(session, lambda: service.disclose(session, report_id, by=staff, note=note))
+    if refusal is not None:
+        return _report_page(request, session, staff, report_id, message_of(refusal), refusal.status)
+    return RedirectResponse(f"/staff/lis/reports/{report_id}", status_code=303)
+
+
+router.include_router(pages)
+router.include_router(review_routes.router)
