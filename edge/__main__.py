@@ -76,7 +76,7 @@ def status(config: ConfigFile) -> None:
         box = load(config)
     except ConfigError as error:
         _fail("\n".join(error.lines()), 1)
-    snapshot, complaint = read_snapshot(box.status_file)
+    snapshot, complaint = read_snapshot(box)
     if snapshot is not None:
         typer.echo(json.dumps(snapshot, ensure_ascii=False, indent=2))
     if complaint:

@@ -21,7 +21,7 @@ from edge.ports.contract import Port
 from edge.session import Session
 from edge.store.reader import Reader
 from edge.store.rows import LinkPosition
-from edge.store.store import Store
+from edge.store.store import Store, is_open
 from protocols.uplink.envelope import GatewayState, LinkState
 
 WRITE_EVERY_S = 2.0
@@ -106,14 +106,17 @@ def write_snapshot(file: Path, snapshot: Mapping[str, Any]) -> None:
     temporary.replace(file)
 
 
-def read_snapshot(file: Path, now: Callable[[], float] = time.time) -> tuple[dict[str, Any] | None, str]:
-    """The snapshot, and why the daemon is not to be believed alive ("" when it is)."""
+def read_snapshot(config: BoxConfig, now: Callable[[], float] = time.time) -> tuple[dict[str, Any] | None, str]:
+    """What the box last said, and why it is not to be believed ("" when it is)."""
+    file = config.status_file
     try:
         text = file.read_text(encoding="utf-8")
         age_s = now() - file.stat().st_mtime
     except OSError:
         return None, f"there is no state at {file}: the daemon has not run with this configuration"
     snapshot: dict[str, Any] = json.loads(text)
+    if not is_open(config.store.path):
+        return snapshot, f"the daemon does not run; this is its state of {age_s:.0f} s ago"
     if age_s > STALE_AFTER_S:
-        return snapshot, f"the state is {age_s:.0f} s old: the daemon does not run or hangs"
+        return snapshot, f"the daemon hangs: its state is {age_s:.0f} s old"
     return snapshot, ""

@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +31,7 @@ _FULL_AT = 0.9
 _DAY = 86_400_000_000
 """In microseconds."""
 _ANY_AGE = 2**62
+_LOCK_RETRY_S = 0.05
 
 
 class Store:
@@ -151,15 +153,30 @@ def _answer(answers: Answers) -> None:
         done(value, error)
 
 
-def _lock(path: Path) -> int:
-    """Held as long as the process lives, also when it is killed: no stale lock can be left behind."""
+def is_open(path: Path) -> bool:
+    """Does a running process hold this store?"""
+    try:
+        os.close(_lock(path, tries=1))
+    except StoreBusy:
+        return True
+    return False
+
+
+def _lock(path: Path, tries: int = 10) -> int:
+    """Held as long as the process lives, also when it is killed: no stale lock can be left behind.
+
+    A few tries: `edge status` holds it for the blink of an eye.
+    """
     try:
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StoreBusy(f"the store's folder cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise StoreBusy(f"another process has {path} open") from None
-    return lock
+    for left in range(tries, 0, -1):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except OSError:
+            if left > 1:
+                time.sleep(_LOCK_RETRY_S)
+    os.close(lock)
+    raise StoreBusy(f"another process has {path} open")

@@ -55,15 +55,15 @@ class StandInCloud:
                 return
             self.envelopes.append(data)
         if self.receipts:
-            self.confirm(data["link"])
+            self.confirm(data["link"], wait=False)  # paho's own thread would wait for itself
 
-    def confirm(self, link: str) -> None:
+    def confirm(self, link: str, *, wait: bool = True) -> None:
         """A receipt for everything seen of a link, as far as it is unbroken."""
         known = set(self.sequences(link))
         through = 0
         while through + 1 in known:
             through += 1
-        self.send("receipt", {"epoch": self.epoch(link), "link": link, "through": through, "also": []})
+        self.send("receipt", {"epoch": self.epoch(link), "link": link, "through": through, "also": []}, wait=wait)
 
     def epoch(self, link: str) -> str:
         with self._lock:
@@ -77,9 +77,10 @@ class StandInCloud:
         with self._lock:
             return [message for each in self.envelopes if each["link"] == link for message in each["messages"]]
 
-    def send(self, kind: str, data: dict[str, Any]) -> None:
+    def send(self, kind: str, data: dict[str, Any], *, wait: bool = True) -> None:
         info = self._client.publish(f"{self._down}/{kind}", json.dumps({"v": 1, **data}).encode(), qos=1)
-        info.wait_for_publish(20)
+        if wait:
+            info.wait_for_publish(20)
 
     def order(self, revision: int, specimen: str, link: str, codes: list[str], **more: Any) -> dict[str, Any]:
         """One entry of a worklist; no codes: cancelled."""
