@@ -19,8 +19,9 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/p")
 def home(request: Request, patient: Patient, session: Transaction) -> Response:
+    persons = account.persons(session, patient.account_id)
     context = {
-        "persons": account.persons(session, patient.account_id),
+        "me": next((each for each in persons if each.relation == "self"), None),
         "reports": reports.readable(session, patient.subject)[:NEWEST],
         "waiting": len(reports.waiting(session, patient.subject)),
     }

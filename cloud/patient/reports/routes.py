@@ -12,6 +12,7 @@ from starlette.responses import Response
 from cloud.config import settings
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import NotFound
+from cloud.lis.catalog.words import SPECIMENS
 from cloud.lis.reports.view import ReportView
 from cloud.patient.identity.access import CurrentPatient, Patient
 from cloud.patient.identity.account import log_access
@@ -43,6 +44,7 @@ def report_page(request: Request, patient: Patient, session: Transaction, report
         "content": view.content,
         "patient_shown": display_name(view.content.patient_name),
         "indicators": lines,
+        "specimen_types": SPECIMENS,
         "outstanding": [each for each in lines if each.stands_out],
         "with_sentences": settings().environment != "production" or all(_approved(each) for each in lines),
     }

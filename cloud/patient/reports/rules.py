@@ -7,6 +7,7 @@ until the hospital approves its own wording, and say so on the page.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -45,12 +46,20 @@ def explain(flag: str) -> Explanation:
     return EXPLANATIONS.get(flag, EXPLANATIONS["A"])
 
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 @dataclass(frozen=True, slots=True)
 class Indicator:
     """One line of the report as the phone shows it."""
 
     item: ReportItem
     explanation: Explanation
+
+    @property
+    def unit_shown(self) -> str:
+        """The unit as it is printed in books (10⁹/L); the report's own text stays as it is."""
+        return re.sub(r"\^(\d+)", lambda power: power[1].translate(_RAISED), self.item.unit)
 
     @property
     def stands_out(self) -> bool:
