@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import simulators.analyzers.command as analyzer_command
+import simulators.demo.command as demo_command
 import simulators.his.command as his_command
 import simulators.sms.service as sms_service
 import simulators.wechat.service as wechat_service
@@ -22,6 +23,7 @@ def commands() -> dict[str, Command]:
         "his": ("a hospital information system", his_command.add_arguments, his_command.run),
         "wechat": ("WeChat's platform", wechat_service.add_arguments, wechat_service.run),
         "sms": ("an SMS gateway", sms_service.add_arguments, sms_service.run),
+        "demo": ("the whole hospital on this machine", demo_command.add_arguments, demo_command.run),
     }
 
 

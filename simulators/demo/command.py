@@ -20,12 +20,16 @@ VISITOR_ACCOUNTS = ("technician", "reviewer", "director", "engineer", "cashier",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smoke", type=int, metavar="N", help="a bounded morning of N tubes, counted; prints one JSON line")
+    parser.add_argument(
+        "--smoke", type=int, metavar="N", help="a bounded morning of N tubes, counted; prints one JSON line"
+    )
     parser.add_argument("--kill", choices=["cloud", "broker", "edge"], help="kill -9 it in the middle (with --smoke)")
     parser.add_argument("--sabotage", choices=["drop", "double"], help="spoil one observation: must end with 1")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another morning")
     parser.add_argument("--port", type=int, default=8000, help="of the pages (without --smoke; a free one if taken)")
-    parser.add_argument("--visits-per-minute", type=float, default=6.0, help="how busy the morning is (without --smoke)")
+    parser.add_argument(
+        "--visits-per-minute", type=float, default=6.0, help="how busy the morning is (without --smoke)"
+    )
     parser.add_argument("--release", action="store_true", help="a robot also reviews and releases (without --smoke)")
     parser.add_argument("--folder", type=Path, help="where everything lies; default: a fresh one")
     parser.add_argument("--keep", action="store_true", help="leave the folder behind")
@@ -60,9 +64,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 def _play(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.smoke:
-        return smoke.run(
-            folder, arguments.smoke, seed=arguments.seed, kill=arguments.kill, sabotage=arguments.sabotage
-        )
+        return smoke.run(folder, arguments.smoke, seed=arguments.seed, kill=arguments.kill, sabotage=arguments.sabotage)
     hospital = Hospital(folder, seed=arguments.seed, web_port=arguments.port)
     try:
         _say("starting: database, broker, cloud, box, analyzers, HIS, WeChat, SMS ...")

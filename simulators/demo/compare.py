@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from simulators.demo.printed import Printed, names, printed
 from simulators.ledger import Entry
 
 Lines = Counter[Printed]
+_RAISED = re.compile("(?<=10)[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_LOWERED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 
 
 @dataclass(slots=True)
@@ -94,8 +97,13 @@ def read_phone(page: Element) -> Lines:
         values = each.with_class("indicator-value")
         strong, small = values[0].first("strong"), values[0].first("small")
         if strong is not None:
-            found[Printed(name, _number(strong.text), small.text if small is not None else "")] += 1
+            found[Printed(name, _number(strong.text), _unit(small.text) if small is not None else "")] += 1
     return found
+
+
+def _unit(text: str) -> str:
+    """A unit as it is typed: raised digits (10⁹/L) are an exponent (10^9/L)."""
+    return _RAISED.sub(lambda found: "^" + found.group().translate(_LOWERED), text.strip())
 
 
 def _own_text(elements: list[Element]) -> str:
@@ -111,27 +119,19 @@ def read_paper(document: bytes) -> Lines:
 
 def read_rows(rows: Iterable[str]) -> Lines:
     """Rows `number name short value mark unit range ...`; what is no such row is passed over."""
-    known = sorted(names(), key=len, reverse=True)
+    patterns = [(name, _row_pattern(name)) for name in names()]
     found: Lines = Counter()
     for row in rows:
-        line = _row(row, known)
-        if line is not None:
-            found[line] += 1
+        for name, pattern in patterns:
+            if (line := pattern.match(row)) is not None:
+                found[Printed(name, _number(line["value"]), _unit(line["unit"]))] += 1
     return found
 
 
-def _row(row: str, known: Iterable[str]) -> Printed | None:
-    words = row.split()
-    if len(words) < 4 or not words[0].isdigit():
-        return None
-    rest = " ".join(words[1:])
-    name = next((each for each in known if rest.startswith(f"{each} ")), None)
-    if name is None:
-        return None
-    fields = [each for each in rest[len(name) :].split()[1:] if each.strip("↑↓*")]
-    if len(fields) < 2:
-        return None
-    return Printed(name, _number(fields[0].rstrip("↑↓*")), fields[1])
+def _row_pattern(name: str) -> re.Pattern[str]:
+    """A report's row for `name`. Between Chinese and Latin letters a printed page has a gap that reads as a blank."""
+    spaced = r"\s?".join(re.escape(each) for each in name)
+    return re.compile(rf"^\s*\d+\s+{spaced}\s+\S+\s+(?P<value>\S+?)\s*[↑↓*]*\s+(?P<unit>\S+)")
 
 
 def _number(text: str) -> Decimal:

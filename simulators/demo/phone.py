@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 
 from simulators.demo.browser import Browser, Refused
-from simulators.demo.compare import Lines, read_paper, read_phone
+from simulators.demo.compare import read_paper, read_phone
 from simulators.demo.pages import Element, read_page
+from simulators.demo.reading import Reading
 
 Tamper = Callable[[str], str]
 
@@ -55,16 +56,16 @@ class Phone:
             time.sleep(0.2)
         raise Refused(408, "no SMS came", self.sms_url)
 
-    def read(self, link: str, tamper: Tamper | None = None) -> tuple[str, Lines, Lines]:
-        """Open a report and its PDF: accession, the page's lines, the paper's lines."""
-        page = self.browser.get(link)
-        if tamper is not None:
-            page = read_page(tamper(self.browser.html))
+    def read(self, link: str, tamper: Tamper | None = None) -> Reading:
+        """Open a report and its PDF."""
+        self.browser.get(link)
+        html = tamper(self.browser.html) if tamper is not None else self.browser.html
+        page = read_page(html)
         article = page.first("article", data_accession=None)
         if article is None:
             raise Refused(200, f"no report on this page: {page.text[:200]}", self.browser.url)
         paper = self.browser.raw(_pdf_link(page)).content
-        return article.get("data-accession"), read_phone(page), read_paper(paper)
+        return Reading(article.get("data-accession"), link, html, paper, read_phone(page), read_paper(paper))
 
 
 def _pdf_link(page: Element) -> str:

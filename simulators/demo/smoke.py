@@ -28,7 +28,7 @@ from simulators.demo.saboteur import doubled
 from simulators.demo.staff import Reviewer, Technician
 from simulators.demo.tally import tally
 
-STALLED_AFTER_S = 120
+STALLED_AFTER_S = 40
 """No step forward for so long: the morning is over, whatever is missing is missing."""
 PHONES = 4
 """Phones that act at the same time."""
@@ -42,7 +42,7 @@ class Smoke:
         self.wanted = tubes
         self.sabotage = sabotage
         self.bench = Bench(hospital.folder / "ledgers", ANALYZERS)
-        self.readings = Readings()
+        self.readings = Readings(hospital.folder / "readings")
         self.killer = Killer(hospital, self.bench, kill, tubes) if kill else None
         self.stopping = threading.Event()
         self.failures: list[str] = []
@@ -145,10 +145,10 @@ class Smoke:
 
     def _read(self, phone: Phone, link: str) -> None:
         tamper: Tamper | None = doubled if self.sabotage == "double" and not self.readings.any() else None
-        accession, page, paper = phone.read(link, tamper)
-        self.readings.keep(accession, link, page, paper)
+        reading = phone.read(link, tamper)
+        self.readings.keep(reading)
         with self.bench.lock:
-            tube = self.bench.tubes.get(accession)
+            tube = self.bench.tubes.get(reading.accession)
             if tube is not None and tube.seen_at is None:
                 tube.seen_at = time.time()
         self._steps += 1
