@@ -35,7 +35,7 @@ def _prepare(process: str, *, migrated: bool = True) -> None:
 
     logs.configure(process)
     secrets.check(settings())
-    wait_for_database(engine(), migrated=migrated)
+    wait_for_database(engine(), wait_s=settings().start_wait_s, migrated=migrated)
     load_slices()
 
 
@@ -43,7 +43,9 @@ def _broker() -> None:
     from cloud.kit.presence import wait_for_port
 
     cure = "Start the broker or correct XINGLIN_MQTT_HOST and XINGLIN_MQTT_PORT."
-    wait_for_port(settings().mqtt_host, settings().mqtt_port, "The MQTT broker", cure)
+    wait_for_port(
+        settings().mqtt_host, settings().mqtt_port, "The MQTT broker", cure, wait_s=settings().start_wait_s
+    )
 
 
 @program.command()

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     mqtt_ca_file: Path | None = None
     mqtt_certificate_file: Path | None = None
     mqtt_key_file: Path | None = None
+    start_wait_s: float = Field(default=10.0, ge=0)
+    """How long a starting program waits for the database or the broker before it gives up."""
     partitions: int = Field(default=4, ge=1, le=256)
     """How many partitions gateways are spread over; each is leased by one ingest worker."""
 

@@ -26,6 +26,7 @@ import psycopg
 from sqlalchemy import URL
 
 from cloud.config import Settings
+from cloud.kit import postmaster
 
 DATABASE = "xinglin"
 SUPERUSER = "xinglin"
@@ -71,15 +72,15 @@ class EmbeddedServer:
     def stop(self, timeout_s: float = 20) -> None:
         """Fast shutdown (open transactions roll back). Does nothing when another server has taken this one's place."""
         with _locked(self.data_dir):
-            if _postmaster_pid(self.data_dir) != self.pid:
+            if postmaster.pid_of(self.data_dir) != self.pid:
                 return
             os.kill(self.pid, signal.SIGINT)
             deadline = time.monotonic() + timeout_s
-            while _alive(self.pid):
+            while postmaster.alive(self.pid):
                 if time.monotonic() > deadline:
                     os.kill(self.pid, signal.SIGQUIT)
                     return
-                _reap(self.pid)
+                postmaster.reap(self.pid)
                 time.sleep(0.02)
 
 
@@ -96,11 +97,10 @@ def start(settings: Settings, *, durable: bool = True) -> EmbeddedServer:
         socket_dir = _socket_dir(data_dir, account)
         if not (data_dir / "PG_VERSION").exists():
             _make_cluster(data_dir, account)
-        pid = _postmaster_pid(data_dir)
-        if pid is None or not _alive(pid) or not _answers(socket_dir):
+        if not _is_running(data_dir, socket_dir):
             _start_server(data_dir, socket_dir, account, durable=durable)
         _ensure_database(socket_dir)
-        pid = _postmaster_pid(data_dir)
+        pid = postmaster.pid_of(data_dir)
     if pid is None:
         raise NoDatabase(f"the embedded PostgreSQL in {data_dir} stopped right after its start; see {data_dir}/log")
     url = URL.create("postgresql+psycopg", username=SUPERUSER, database=DATABASE, query={"host": str(socket_dir)})
@@ -110,8 +110,8 @@ def start(settings: Settings, *, durable: bool = True) -> EmbeddedServer:
 def running(settings: Settings) -> EmbeddedServer | None:
     """The server of `settings.state_dir` if one runs; starts nothing."""
     data_dir = settings.state_dir.absolute() / "postgres"
-    pid = _postmaster_pid(data_dir)
-    return None if pid is None or not _alive(pid) else start(settings)
+    pid = postmaster.pid_of(data_dir)
+    return None if pid is None or not postmaster.alive(pid) else start(settings)
 
 
 def _program(name: str) -> Path:
@@ -224,7 +224,15 @@ def _run(command: list[str | Path], account: str | None, working_dir: Path) -> N
     # Output goes to a file: a pipe would stay open as long as the server that inherits it.
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(
-            command, user=account, cwd=working_dir, stdout=output, stderr=output, start_new_session=True, check=False
+            command,
+            user=account,
+            group=account,
+            extra_groups=None if account is None else [],
+            cwd=working_dir,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            check=False,
         )
         if done.returncode == 0:
             return
@@ -236,28 +244,17 @@ def _run(command: list[str | Path], account: str | None, working_dir: Path) -> N
     raise NoDatabase(f"the embedded PostgreSQL did not start ({command[0]} exit {done.returncode}):\n{said}")
 
 
-def _postmaster_pid(data_dir: Path) -> int | None:
-    try:
-        return int((data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
-    except (OSError, ValueError):
-        return None
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # not our child: whoever is its parent does it
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _is_running(data_dir: Path, socket_dir: Path) -> bool:
+    """Whether its server answers. One just starting, or just killed, gets some seconds to become one or the other."""
+    deadline = time.monotonic() + 10
+    while (pid := postmaster.pid_of(data_dir)) is not None and postmaster.alive(pid):
+        if _answers(socket_dir):
+            return True
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    postmaster.forget_zombie(data_dir, socket_dir)
+    return False
 
 
 def _connect(socket_dir: Path, database: str) -> psycopg.Connection[tuple[object, ...]]:

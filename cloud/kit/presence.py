@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud.kit import clock, migrate
 
-WAIT_S = 10.0
 PAUSE_S = 0.25
 CLOCK_APART_S = 5.0
 
@@ -20,7 +19,7 @@ class NotThere(RuntimeError):
     """A part that this program needs is absent; the message says which, and the cure."""
 
 
-def wait_for_database(engine: Engine, *, wait_s: float = WAIT_S, migrated: bool = True) -> None:
+def wait_for_database(engine: Engine, *, wait_s: float, migrated: bool = True) -> None:
     """Raises `NotThere` when it does not answer, its schema is not this program's, or its clock is not ours."""
     shown = engine.url.render_as_string(hide_password=True)
     reason = _wait(lambda: _ask_database(engine), wait_s)
@@ -44,7 +43,7 @@ def wait_for_database(engine: Engine, *, wait_s: float = WAIT_S, migrated: bool 
         )
 
 
-def wait_for_port(host: str, port: int, what: str, cure: str, *, wait_s: float = WAIT_S) -> None:
+def wait_for_port(host: str, port: int, what: str, cure: str, *, wait_s: float) -> None:
     """Raises `NotThere` when nothing accepts a TCP connection there."""
     reason = _wait(lambda: _ask_port(host, port), wait_s)
     if reason is not None:
