@@ -88,6 +88,11 @@ class Desk:
         return [each for each in self._open() if each.critical]
 
     @property
+    def instruments(self) -> list[str]:
+        """Codes of the analyzers that measured the values shown."""
+        return list(dict.fromkeys(each.instrument.code for each in self.lines if each.instrument is not None))
+
+    @property
     def draft(self) -> bool:
         return any(each.result is not None and each.result.draft for each in self.lines)
 

@@ -31,10 +31,11 @@ QUIET = (UnmatchedReason.NOT_ORDERED,)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Values of one message with the same barcode: they are matched together."""
+    """Rows handled together: values of one message with one barcode, or all values of a code that nobody mapped."""
 
-    inbox_id: uuid.UUID
     specimen: str | None
+    code: str | None
+    """Set where the instrument's code is what is unknown: one group however many specimens carried it."""
     instrument: str
     received_at: datetime
     rows: tuple[UnmatchedResult, ...]
@@ -64,13 +65,24 @@ def waiting(session: Session, visible: Select[uuid.UUID], *, reason: str = "", l
         query = query.where(UnmatchedResult.reason == reason)
     else:
         query = query.where(UnmatchedResult.reason.not_in(QUIET))
-    groups: dict[tuple[uuid.UUID, str | None], list[tuple[UnmatchedResult, str]]] = {}
+    groups: dict[tuple[object, ...], list[tuple[UnmatchedResult, str]]] = {}
     for row, name in session.execute(query):
-        groups.setdefault((row.inbox_id, row.specimen), []).append((row, name or f"{row.gateway}/{row.link}"))
-    return [
-        Group(inbox_id, specimen, rows[0][1], rows[0][0].received_at, tuple(row for row, _ in rows))
-        for (inbox_id, specimen), rows in groups.items()
-    ]
+        by_code = row.reason == UnmatchedReason.UNKNOWN_CODE
+        key = (row.instrument_id, row.code) if by_code else (row.inbox_id, row.specimen, "")
+        groups.setdefault(key, []).append((row, name or f"{row.gateway}/{row.link}"))
+    return [_group(rows) for rows in groups.values()]
+
+
+def _group(rows: Sequence[tuple[UnmatchedResult, str]]) -> Group:
+    first, instrument = rows[0]
+    by_code = first.reason == UnmatchedReason.UNKNOWN_CODE
+    return Group(
+        specimen=None if by_code else first.specimen,
+        code=first.code if by_code else None,
+        instrument=instrument,
+        received_at=first.received_at,
+        rows=tuple(row for row, _ in rows),
+    )
 
 
 def counts(session: Session) -> dict[str, int]:
