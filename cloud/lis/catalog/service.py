@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from cloud.kit import audit, clock
@@ -56,29 +56,25 @@ class Choice:
 
 
 def search(session: Session, text: str, *, limit: int = 12) -> list[Choice]:
-    """Panels and tests whose code, short name, pinyin initials or name begin with (or hold) `text`; panels first.
+    """Panels and tests whose code, short name, pinyin initials or name begin with (or hold) `text`.
 
-    What equals the text comes before what begins with it, and that before what holds it.
+    What equals the text comes before what begins with it, and that before what holds it; panels before tests.
     """
     wanted = text.strip().lower()
     if not wanted:
         return []
     size = select(func.count()).where(PanelTest.panel_id == Panel.id).scalar_subquery()
-    panels = session.execute(
-        select(Panel, size).where(_matches(Panel, wanted)).order_by(_rank(Panel, wanted), Panel.position).limit(limit)
-    ).all()
+    panels = session.execute(select(Panel, size).where(_matches(Panel, wanted)).order_by(Panel.position)).all()
     tests = session.scalars(
         select(Test)
         .where(_matches(Test, wanted), Test.orderable, Test.state != ApprovalState.RETIRED)
-        .order_by(_rank(Test, wanted), Test.position)
-        .limit(limit)
+        .order_by(Test.position)
     ).all()
     found = [
         Choice("panel", each.code, each.name, each.name_en, each.short_name, each.pinyin, count)
         for each, count in panels
     ] + [Choice("test", each.code, each.name, each.name_en, each.short_name, each.pinyin, 1) for each in tests]
-    exact = [each for each in found if wanted in (each.code.lower(), each.short_name.lower(), each.pinyin)]
-    return (exact + [each for each in found if each not in exact])[:limit]
+    return sorted(found, key=lambda each: _rank(each, wanted))[:limit]
 
 
 def _matches(table: type[Panel] | type[Test], wanted: str) -> ColumnElement[bool]:
@@ -91,15 +87,13 @@ def _matches(table: type[Panel] | type[Test], wanted: str) -> ColumnElement[bool
     )
 
 
-def _rank(table: type[Panel] | type[Test], wanted: str) -> ColumnElement[int]:
-    return case(
-        (func.lower(table.code) == wanted, 0),
-        (func.lower(table.short_name) == wanted, 0),
-        (table.pinyin == wanted, 1),
-        (func.lower(table.name) == wanted, 1),
-        (table.pinyin.startswith(wanted, autoescape=True), 2),
-        else_=3,
-    )
+def _rank(choice: Choice, wanted: str) -> int:
+    words = [each.lower() for each in (choice.code, choice.short_name, choice.pinyin, choice.name, choice.name_en)]
+    if wanted in words[:2]:
+        return 0
+    if wanted in words:
+        return 1
+    return 2 if any(each.startswith(wanted) for each in words) else 3
 
 
 def ranges(session: Session, test_id: uuid.UUID) -> list[ReferenceRange]:

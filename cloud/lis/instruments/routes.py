@@ -39,7 +39,7 @@ def instrument_list(request: Request, session: Transaction, staff: Reader) -> Re
     counts = select(InstrumentChannel.instrument_id, func.count()).group_by(InstrumentChannel.instrument_id)
     context = {
         "instruments": service.instruments(session),
-        "channels": dict(session.execute(counts).tuples().all()),
+        "channels": {row[0]: row[1] for row in session.execute(counts)},
         "problems": service.problems(session),
         "presets": [("", "—"), *((each, each) for each in service.presets())],
         "drivers": [(each, each) for each in sorted(discover())],
