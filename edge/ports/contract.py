@@ -60,6 +60,10 @@ class Port(ABC):
         """Until cancelled. An error that a second try may cure is retried inside; what comes out is supervised."""
 
 
+_SHORTEST_S = 0.05
+"""A port that fails at once is not tried in a hot loop, however the dice fall."""
+
+
 class Backoff:
     """Waits with full jitter: anything from 0 to a bound that doubles with every failure.
 
@@ -75,7 +79,7 @@ class Backoff:
     def next_s(self) -> float:
         bound = min(self.longest_s, self._first_s * 2 ** min(self._failures, 32))
         self._failures += 1
-        return self._pick.uniform(0, bound)
+        return max(_SHORTEST_S, self._pick.uniform(0, bound))
 
     def succeeded(self) -> None:
         self._failures = 0

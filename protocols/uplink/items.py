@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from protocols.model import (
@@ -35,14 +36,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
+
+
 def _fields_of(value: Any) -> JsonObject:
-    """Fields that differ from nothing: None, "", () and False are left out."""
+    """Fields that differ from nothing: None, "", () and False are left out, 0 is not. Runs for every stored result."""
     found: JsonObject = {}
-    for each in fields(value):
-        content = getattr(value, each.name)
-        if content is None or content is False or content in ("", (), {}, b""):
-            continue
-        found[each.name] = _plain(content)
+    for name in _names(value.__class__):
+        content = getattr(value, name)
+        if content:
+            found[name] = content if type(content) is str else _plain(content)
+        elif content is not None and type(content) is int:
+            found[name] = 0
     return found
 
 

@@ -29,6 +29,7 @@ class Box:
     receipt_timeout_s: float = 60.0
     max_megabytes: int = 64
     window: int = 200
+    reconnect_longest_s: float = 0.3
     links: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
@@ -63,7 +64,8 @@ class Box:
             f'[gateway]\nid = "{self.gateway}"\ncampus = "main"\npartition = {self.partition}\n'
             f'[store]\npath = "box.db"\nmax_megabytes = {self.max_megabytes}\n'
             f'[cloud]\nhost = "127.0.0.1"\nport = {self.broker_port}\nwindow = {self.window}\n'
-            f"receipt_timeout_s = {self.receipt_timeout_s}\nreconnect_longest_s = 0.3\n" + "\n".join(self.links),
+            f"receipt_timeout_s = {self.receipt_timeout_s}\nreconnect_longest_s = {self.reconnect_longest_s}\n"
+            + "\n".join(self.links),
             encoding="utf-8",
         )
         (self.folder / "box.db.status.json").unlink(missing_ok=True)
@@ -88,6 +90,11 @@ class Box:
         except FileNotFoundError:
             return None
         return found
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the box does not run"
+        return self._process.pid
 
     def kill(self) -> None:
         """kill -9: what it had not made durable is gone."""
