@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.config import settings
 from cloud.kit import db
 from cloud.kit.live import Hub
+from cloud.notify.wechat import check_hosts
 from cloud.web import csrf, health, refusals, secrets
 from cloud.web.middleware import Surroundings
 from cloud.web.statics import PREFIX, STATIC_DIR, FingerprintedFiles
@@ -75,6 +76,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def create_app() -> FastAPI:
     """The web application on the configured database. Refuses to start with a stand-in in production."""
     secrets.check(settings())
+    check_hosts(settings())
     load_slices()
     app = FastAPI(
         title="Xinglin",

@@ -61,3 +61,19 @@ def test_production_speaks_to_no_stand_in_for_wechat(url: str) -> None:
 
 def test_production_speaks_to_wechat_itself() -> None:
     check_hosts(Settings(environment="production"))
+
+
+@pytest.mark.req("SEC-1")
+def test_the_web_application_does_not_start_in_production_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cloud import config
+    from cloud.app import create_app
+
+    monkeypatch.setenv("XINGLIN_ENVIRONMENT", "production")
+    monkeypatch.setenv("XINGLIN_SECRET_KEY", "a-key-for-tests-only-0123456789abcdef")
+    monkeypatch.setenv("XINGLIN_WECHAT_API_URL", "http://127.0.0.1:9999")
+    config.settings.cache_clear()
+    try:
+        with pytest.raises(UnofficialHost):
+            create_app()
+    finally:
+        config.settings.cache_clear()
