@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 IDLE_S = 1.0
 """How often a link that stands at a gap is looked at again."""
+RESCAN_S = 10.0
+"""How often the database is asked for waiting messages that nobody announced here (one put back by a person)."""
 RETRY_S = 1.0
 SESSION_TAKEN_OVER = 142
 T = TypeVar("T")
@@ -167,10 +169,12 @@ class PartitionConsumer:
     # ------------------------------------------------------------------ applying
 
     def _apply_loop(self) -> None:
-        links = self._until_done("apply", self._unapplied)
-        if links is None:
-            return
+        links: set[LinkKey] = set()
+        rescan_at = monotonic()
         while not self._stop.is_set():
+            if monotonic() >= rescan_at:
+                links |= self._until_done("apply", self._unapplied) or set()
+                rescan_at = monotonic() + RESCAN_S
             links |= self._drain_touched()
             for key in sorted(links):
                 applied = self._until_done("apply", partial(self._apply, key))

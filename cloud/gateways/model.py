@@ -76,7 +76,9 @@ class InboxMessage(Identified, Base):
         Index(
             "ix_gateway_inbox_attention",
             "id",
-            postgresql_where=text("state IN ('quarantined', 'undecoded', 'incomplete') OR undecoded > 0"),
+            postgresql_where=text(
+                "handled_at IS NULL AND (state IN ('quarantined', 'undecoded', 'incomplete') OR undecoded > 0)"
+            ),
         ),
     )
 
@@ -104,6 +106,9 @@ class InboxMessage(Identified, Base):
     applied_at: Mapped[datetime | None]
     applied_by: Mapped[str | None]
     """Worker and fencing token of the lease under which it was applied."""
+    handled_at: Mapped[datetime | None]
+    handled_by: Mapped[str | None]
+    """Who looked at it and needs it no more on the list of what waits for a person."""
 
 
 class LinkCursor(Base):
@@ -175,3 +180,5 @@ class Quarantine(Identified, Base):
     last_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"), index=True)
     times: Mapped[int] = mapped_column(default=1)
     """How often it came; a box sends again what it got no receipt for."""
+    handled_at: Mapped[datetime | None]
+    handled_by: Mapped[str | None]

@@ -9,10 +9,20 @@ from sqlalchemy.orm import Session
 
 from cloud.config import settings
 from cloud.gateways.inbox import lost_ranges
-from cloud.gateways.model import Gateway, GatewayStatus, InboxMessage, LinkCursor, LostRange
+from cloud.gateways.model import (
+    Gateway,
+    GatewayStatus,
+    InboxMessage,
+    LinkCursor,
+    LostRange,
+    MessageStatus,
+    Quarantine,
+)
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
+from cloud.kit.live import announce
+from cloud.web.i18n import mark as N_
 from protocols.uplink.envelope import UplinkError, check_name
 
 
@@ -28,14 +38,16 @@ def register_gateway(
     try:
         check_name(id)
     except UplinkError as error:
-        raise Invalid("gateway.name", "网关编号只能由字母、数字、下划线、点和连字符组成，最多 64 个字符。") from error
+        raise Invalid(
+            "gateway.name", N_("网关编号只能由字母、数字、下划线、点和连字符组成，最多 64 个字符。")
+        ) from error
     count = settings().partitions
     if partition is not None and not 0 <= partition < count:
-        raise Invalid("gateway.partition", "分区应在 0 和 {last} 之间。", last=count - 1)
+        raise Invalid("gateway.partition", N_("分区应在 0 和 {last} 之间。"), last=count - 1)
     known = session.get(Gateway, id)
     if known is not None:
         if known.campus_id != campus_id or partition not in (None, known.partition):
-            raise Conflict("gateway.registered", "网关 {gateway} 已经登记在别处。", gateway=id)
+            raise Conflict("gateway.registered", N_("网关 {gateway} 已经登记在别处。"), gateway=id)
         return known
     if partition is None:
         partition = _emptiest(session, count)
@@ -62,7 +74,7 @@ def lock_out(session: Session, gateway_id: str, *, by: str, reason: str) -> Gate
     """A stolen or retired box: from now on what arrives under its name is quarantined."""
     gateway = session.get(Gateway, gateway_id, with_for_update=True, populate_existing=True)
     if gateway is None:
-        raise NotFound("gateway.unknown", "没有登记这个网关。")
+        raise NotFound("gateway.unknown", N_("没有登记这个网关。"))
     before = gateway.state
     gateway.state = GatewayStatus.LOCKED_OUT
     record(
@@ -85,13 +97,13 @@ def declare_lost(
     Only the gap as it stands now can be declared: raises Conflict when it was filled or has moved in the meantime.
     """
     if not reason.strip():
-        raise Invalid("gateway.lost_reason", "请写明为什么认定这些消息已经丢失。")
+        raise Invalid("gateway.lost_reason", N_("请写明为什么认定这些消息已经丢失。"))
     cursor = session.get(LinkCursor, (gateway, epoch, link), with_for_update=True, populate_existing=True)
     if cursor is None or (cursor.gap_first, cursor.gap_last) != (first, last) or _any_stored(session, cursor):
-        raise Conflict("gateway.gap_moved", "缺口已经变化或已补齐，请刷新页面。")
+        raise Conflict("gateway.gap_moved", N_("缺口已经变化或已补齐，请刷新页面。"))
     known = lost_ranges(session, (gateway, epoch, link), after=first - 1)
     if (first, last) in known:
-        raise Conflict("gateway.gap_moved", "缺口已经变化或已补齐，请刷新页面。")
+        raise Conflict("gateway.gap_moved", N_("缺口已经变化或已补齐，请刷新页面。"))
     lost = LostRange(
         gateway=gateway,
         epoch=epoch,
@@ -124,3 +136,28 @@ def _any_stored(session: Session, cursor: LinkCursor) -> bool:
         InboxMessage.sequence.between(cursor.gap_first, cursor.gap_last),
     )
     return session.execute(found.limit(1)).first() is not None
+
+
+def apply_again(session: Session, inbox_id: uuid.UUID, *, by: str) -> InboxMessage:
+    """The cause of a quarantine was cured: the message waits once more and is applied out of its turn, late.
+
+    Raises Conflict for anything but a message that the laboratory refused (what the box or the wire broke stays).
+    """
+    message = session.get(InboxMessage, inbox_id, with_for_update=True, populate_existing=True)
+    if message is None:
+        raise NotFound("gateway.message_unknown", N_("没有这条消息。"))
+    if message.state != MessageStatus.QUARANTINED or message.applied_by is None:
+        raise Conflict("gateway.not_refused", N_("只有处理失败而被隔离的消息才能再次处理。"))
+    message.state, message.reason = MessageStatus.PENDING, None
+    message.handled_at = message.handled_by = None
+    announce(session, "gateways")
+    record(session, actor=by, action="gateway.apply_again", aggregate=("gateway_message", inbox_id))
+    return message
+
+
+def handle(session: Session, found: InboxMessage | Quarantine, *, by: str) -> None:
+    """Somebody looked at it: it leaves the list of what waits for a person and stays stored."""
+    if found.handled_at is None:
+        found.handled_at, found.handled_by = clock.now(), by
+        announce(session, "gateways")
+        record(session, actor=by, action="gateway.handle", aggregate=("gateway_message", found.id))

@@ -93,7 +93,7 @@ def _reject(begin: Begin, message: Hl7Message, payload: bytes, reason: str) -> l
     with begin() as session:
         session.add(
             HisMessage(
-                **_columns(message, payload) | {"control_id": None, "state": IncomingState.MALFORMED, "reason": reason},
+                **_columns(message, payload) | {"control_id": None, "state": IncomingState.MALFORMED, "reason": storable(reason)},
                 answer_code="AR",
                 answer=answer,
             )
@@ -105,20 +105,23 @@ def _reject(begin: Begin, message: Hl7Message, payload: bytes, reason: str) -> l
 def apply(begin: Begin, message_id: uuid.UUID) -> bytes:
     """Act on a stored message unless it was applied already; the application's answer, committed with the effect."""
     with begin() as session:
-        row = session.get_one(HisMessage, message_id, with_for_update=True, populate_existing=True)
-        if row.state == IncomingState.APPLIED and row.answer is not None:
-            return row.answer
-        message = _message_of(row)
-        verdict = _try(session, message)
-        row.state, row.reason, row.outcome = verdict.state, verdict.reason, verdict.outcome
-        row.attempts += 1
-        row.applied_at = clock.now() if verdict.state == IncomingState.APPLIED else None
-        row.answer_code = verdict.code
-        row.answer = answers.application(
-            message, verdict.code, verdict.reason, verdict.outcome, clock.local(clock.now())
-        )
-        announce(session, "his")
+        return act_on(session, message_id)
+
+
+def act_on(session: Session, message_id: uuid.UUID) -> bytes:
+    """The same in the caller's transaction."""
+    row = session.get_one(HisMessage, message_id, with_for_update=True, populate_existing=True)
+    if row.state == IncomingState.APPLIED and row.answer is not None:
         return row.answer
+    message = _message_of(row)
+    verdict = _try(session, message)
+    row.state, row.reason, row.outcome = verdict.state, storable(verdict.reason), verdict.outcome
+    row.attempts += 1
+    row.applied_at = clock.now() if verdict.state == IncomingState.APPLIED else None
+    row.answer_code = verdict.code
+    row.answer = answers.application(message, verdict.code, verdict.reason, verdict.outcome, clock.local(clock.now()))
+    announce(session, "his")
+    return row.answer
 
 
 def _try(session: Session, message: Hl7Message) -> Verdict:

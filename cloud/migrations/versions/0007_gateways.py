@@ -79,6 +79,8 @@ def _inbox() -> None:
         sa.Column("outcome", postgresql.JSONB()),
         sa.Column("applied_at", MOMENT),
         sa.Column("applied_by", sa.String()),
+        sa.Column("handled_at", MOMENT),
+        sa.Column("handled_by", sa.String()),
         sa.UniqueConstraint("gateway", "epoch", "link", "sequence", name="uq_gateway_inbox_identity"),
     )
     op.create_index(
@@ -91,7 +93,9 @@ def _inbox() -> None:
         "ix_gateway_inbox_attention",
         "gateway_inbox",
         ["id"],
-        postgresql_where=sa.text("state IN ('quarantined', 'undecoded', 'incomplete') OR undecoded > 0"),
+        postgresql_where=sa.text(
+            "handled_at IS NULL AND (state IN ('quarantined', 'undecoded', 'incomplete') OR undecoded > 0)"
+        ),
     )
 
 
@@ -152,6 +156,8 @@ def _quarantine() -> None:
         sa.Column("first_at", MOMENT, server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column("last_at", MOMENT, server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("handled_at", MOMENT),
+        sa.Column("handled_by", sa.String()),
         sa.UniqueConstraint("topic", "sha256", name="uq_gateway_quarantine_payload"),
     )
     op.create_index("ix_gateway_quarantine_last_at", "gateway_quarantine", ["last_at"])
