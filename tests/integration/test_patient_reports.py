@@ -292,6 +292,7 @@ def test_the_report_page_is_light(hospital: Town, phone: Phone, wang: uuid.UUID)
 
     report = release_report(wang, WBC="12.3", HGB="130", PLT="200", RBC="4.5")
     page = phone.reads(report)
+    assert page.text.count('class="indicator ') == 4
     links = re.findall(r'<(?:link rel="stylesheet"|script)[^>]*(?:href|src)="(/static/[^"]+)"([^>]*)>', page.text)
     needed = [address for address, more in links if 'media="print"' not in more]
     assert len(needed) >= 4
