@@ -37,6 +37,8 @@ class Box:
     def add_tcp(self, link: str, driver: str = "sysmex_xn") -> int:
         """The port the instrument connects to."""
         port = free_port()
+        while port in self.ports.values():  # nobody listens on the earlier ones yet
+            port = free_port()
         self.ports[link] = port
         self._add(link, driver, f'{{ kind = "tcp_listen", host = "127.0.0.1", port = {port} }}')
         return port
