@@ -15,7 +15,7 @@ from cloud.config import settings
 
 program = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-ABSENT = 2
+ABSENT = REFUSED = 2
 WorkerId = Annotated[str, typer.Option(help="Who this worker is in logs and leases.")]
 
 
@@ -43,9 +43,7 @@ def _broker() -> None:
     from cloud.kit.presence import wait_for_port
 
     cure = "Start the broker or correct XINGLIN_MQTT_HOST and XINGLIN_MQTT_PORT."
-    wait_for_port(
-        settings().mqtt_host, settings().mqtt_port, "The MQTT broker", cure, wait_s=settings().start_wait_s
-    )
+    wait_for_port(settings().mqtt_host, settings().mqtt_port, "The MQTT broker", cure, wait_s=settings().start_wait_s)
 
 
 @program.command()
@@ -138,7 +136,11 @@ def seed_demo() -> None:
     _prepare("seed-demo")
     from cloud import demo
 
-    demo.run()
+    try:
+        demo.run()
+    except demo.NotInProduction as refused:
+        typer.echo(refused, err=True)
+        raise typer.Exit(REFUSED) from None
 
 
 @program.command("seal-audit")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 
 from cloud.kit.db import begin
 from cloud.staff.service import create_account
@@ -54,8 +55,9 @@ class Visitor:
 class Site:
     """A running application."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, app: FastAPI) -> None:
         self.base_url = base_url
+        self.app = app
         self._visitors: list[Visitor] = []
 
     def visitor(self) -> Visitor:
@@ -87,15 +89,16 @@ def running_site() -> Iterator[Site]:
     """The application on a free loopback port; needs the settings of the `database` fixture."""
     from cloud.app import create_app
 
+    app = create_app()
     config = uvicorn.Config(
-        create_app(), host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1
+        app, host="127.0.0.1", port=0, log_config=None, access_log=False, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     eventually(lambda: server.started or not thread.is_alive(), what="the web server starts")
     assert server.started
-    site = Site(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}")
+    site = Site(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", app)
     try:
         yield site
     finally:

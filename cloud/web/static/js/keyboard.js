@@ -1,34 +1,102 @@
 // Keys as the page declares them: data-key="r" (one key), "g r" (one after the other), "Ctrl+Enter" (together).
 // A key focuses an input or clicks anything else. "?" shows the map, filled from the same attributes.
+//
+// A scanner is a keyboard too, and types faster than any hand. So a letter waits BURST_MS for the next one before it acts:
+// what comes in a burst is a barcode and goes to the scan box, with its Enter, and never presses a button by accident.
+import { isFilling, scanBox, scanned } from "./scan.js";
+
+const BURST_MS = 45;
+const SHORTEST_BARCODE = 4;
 const SEQUENCE_MS = 1200;
 
+let burst = "";
+let burstTimer = 0;
 let pending = "";
 let pendingSince = 0;
 
 export function startKeyboard(root) {
-  root.addEventListener("keydown", onKey);
+  root.addEventListener("keydown", onKey, true); // before the pages' own handlers: an Enter that ends a scan is ours
   for (const opener of root.querySelectorAll("[data-open-dialog]")) {
     opener.addEventListener("click", () => openMap(root, opener.dataset.openDialog));
   }
 }
 
 function onKey(event) {
-  if (event.defaultPrevented || event.isComposing || event.altKey || event.metaKey) return;
-  const name = nameOf(event);
-  if (document.querySelector("dialog[open]")) return;
-  if (isTyping(event.target) && !event.ctrlKey && !isFunctionKey(event.key)) {
-    // An empty scan box keeps the focus all day: "?" must still show the map, Escape must still leave the box.
-    if (name === "Escape") event.target.blur();
-    if (!(name === "?" && event.target.value === "" && "scanBox" in event.target.dataset)) return;
+  if (event.isComposing || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
+  const character = event.key.length === 1 && !event.ctrlKey;
+  if (burst && (character || event.key === "Enter")) {
+    take(event);
+    if (character) extend(event.key);
+    else endWithEnter();
+  } else if (isFilling(event.target)) {
+    if (event.ctrlKey || /^F\d+$/.test(event.key)) act(nameOf(event), event);
+  } else if (!character) {
+    if (event.key === "Escape" && event.target.matches("input")) event.target.blur();
+    act(nameOf(event), event);
+  } else if (/^\d$/.test(event.key) && !find(event.key)) {
+    scanBox(document)?.focus({ preventScroll: true }); // the digit itself then lands in the box
+  } else if (event.key !== " ") {
+    take(event);
+    extend(event.key);
   }
-  const now = performance.now();
-  const typed = pending && now - pendingSince < SEQUENCE_MS ? `${pending} ${name}` : name;
-  const target = find(typed) || find(name);
-  pending = target ? "" : name;
-  pendingSince = now;
-  if (!target) return;
+}
+
+function take(event) {
   event.preventDefault();
-  if (isTyping(target)) {
+  event.stopImmediatePropagation();
+}
+
+function extend(character) {
+  burst += character;
+  clearTimeout(burstTimer);
+  burstTimer = setTimeout(endByTime, BURST_MS);
+}
+
+function endByTime() {
+  const typed = burst;
+  burst = "";
+  if (typed.length >= SHORTEST_BARCODE) {
+    scanned(document, typed, { submit: false });
+  } else {
+    for (const key of typed) command(key);
+  }
+}
+
+function endWithEnter() {
+  clearTimeout(burstTimer);
+  const typed = burst;
+  burst = "";
+  if (typed.length > 1) scanned(document, typed, { submit: true });
+  else command(typed);
+}
+
+// A key typed by hand: what the page declared for it, else a character for the scan box.
+function command(key) {
+  const now = performance.now();
+  const typed = pending && now - pendingSince < SEQUENCE_MS ? `${pending} ${key}` : key;
+  const target = find(typed) || find(key);
+  if (target) {
+    pending = "";
+    press(target);
+  } else if (isPrefix(key)) {
+    pending = key;
+    pendingSince = now;
+  } else {
+    pending = "";
+    const box = scanBox(document);
+    if (box && box === document.activeElement) scanned(document, key, { submit: false });
+  }
+}
+
+function act(name, event) {
+  const target = find(name);
+  if (!target) return;
+  take(event);
+  press(target);
+}
+
+function press(target) {
+  if (target.matches("input, textarea, select")) {
     target.focus();
     target.select?.();
   } else {
@@ -37,8 +105,7 @@ function onKey(event) {
 }
 
 function nameOf(event) {
-  const key = event.key === " " ? "Space" : event.key;
-  return event.ctrlKey ? `Ctrl+${key.length === 1 ? key.toUpperCase() : key}` : key;
+  return event.ctrlKey ? `Ctrl+${event.key.length === 1 ? event.key.toUpperCase() : event.key}` : event.key;
 }
 
 function find(name) {
@@ -48,12 +115,8 @@ function find(name) {
   return null;
 }
 
-function isTyping(element) {
-  return element instanceof HTMLElement && element.matches("input, textarea, select, [contenteditable]");
-}
-
-function isFunctionKey(key) {
-  return /^F\d+$/.test(key);
+function isPrefix(key) {
+  return [...document.querySelectorAll("[data-key]")].some((each) => each.dataset.key.startsWith(`${key} `));
 }
 
 function openMap(root, id) {

@@ -11,6 +11,7 @@ function start(form) {
   const picked = form.querySelector("[data-picked]");
   let timer = 0;
   let asked = 0;
+  let offered = ""; // what the offers on the screen were made for
 
   box.addEventListener("input", () => {
     clearTimeout(timer);
@@ -19,35 +20,69 @@ function start(form) {
   box.addEventListener("keydown", (event) => onKey(event));
   box.addEventListener("blur", () => setTimeout(close, 150)); // a click on an offer comes first
   list.addEventListener("mousedown", (event) => event.preventDefault());
-  list.addEventListener("click", (event) => add(event.target.closest("[data-code]")));
+  list.addEventListener("click", (event) => {
+    add(event.target.closest("[data-code]"));
+    box.value = "";
+    close();
+  });
   picked.addEventListener("click", (event) => event.target.closest("button")?.parentElement.remove());
+
+  async function offersFor(text) {
+    const answer = await fetch(`${picker.dataset.search}?q=${encodeURIComponent(text)}`);
+    return answer.ok ? answer.text() : "";
+  }
 
   async function offer() {
     const mine = ++asked;
     const text = box.value.trim();
     if (!text) return close();
-    const answer = await fetch(`${picker.dataset.search}?q=${encodeURIComponent(text)}`);
-    if (!answer.ok || mine !== asked) return;
-    list.innerHTML = await answer.text();
+    const offers = await offersFor(text);
+    if (mine !== asked) return;
+    show(offers, text);
+  }
+
+  function show(offers, text) {
+    list.innerHTML = offers;
+    offered = text;
     box.setAttribute("aria-expanded", "true");
     mark(list.querySelector("[data-code]"));
   }
 
-  async function onKey(event) {
+  function onKey(event) {
     if (event.isComposing) return;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       move(event.key === "ArrowDown" ? 1 : -1);
     } else if (event.key === "Enter" && !event.ctrlKey) {
       event.preventDefault(); // Enter adds; the form is sent with Ctrl+Enter or its button
-      clearTimeout(timer);
-      if (box.value.trim()) await offer(); // what was typed faster than it was offered
-      add(list.querySelector("[aria-selected=true]"));
+      take(box.value.trim());
     } else if (event.key === "Backspace" && box.value === "") {
       picked.lastElementChild?.remove();
     } else if (event.key === "Escape") {
       close();
     }
+  }
+
+  // The box is emptied at once, so that the next word can be typed while the first offer of this one is still asked for.
+  async function take(text) {
+    if (!text) return;
+    clearTimeout(timer);
+    const chosen = offered === text ? list.querySelector("[aria-selected=true]") : null;
+    box.value = "";
+    close();
+    if (chosen) return add(chosen);
+    const place = document.createElement("li"); // keeps the order in which they were typed
+    place.textContent = text;
+    picked.append(place);
+    const answer = document.createElement("ul");
+    answer.innerHTML = await offersFor(text);
+    const first = answer.querySelector("[data-code]");
+    if (first) add(first, place);
+    else if (box.value === "") {
+      box.value = text;
+      show(answer.innerHTML, text);
+    }
+    place.remove();
   }
 
   function move(step) {
@@ -63,12 +98,10 @@ function start(form) {
     box.setAttribute("aria-activedescendant", offer.id);
   }
 
-  function add(offer) {
+  function add(offer, before = null) {
     if (!offer) return;
     const { code, name } = offer.dataset;
-    if (!picked.querySelector(`[data-code="${CSS.escape(code)}"]`)) picked.append(line(code, name));
-    box.value = "";
-    close();
+    if (!picked.querySelector(`[data-code="${CSS.escape(code)}"]`)) picked.insertBefore(line(code, name), before);
   }
 
   function line(code, name) {
@@ -85,6 +118,7 @@ function start(form) {
 
   function close() {
     asked += 1;
+    offered = "";
     list.replaceChildren();
     box.setAttribute("aria-expanded", "false");
   }

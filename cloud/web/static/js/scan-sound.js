@@ -12,6 +12,12 @@ let sound = null;
 
 if (form && result) {
   form.addEventListener("submit", () => (sound ||= new AudioContext())); // browsers give sound only after a key or a click
+  // Enter after a tube's own barcode leads to the order's label, it does not send the form yet.
+  form.elements.preprinted?.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    form.elements.code.focus();
+  });
   new MutationObserver(() => outcome()).observe(result, { childList: true });
 }
 
@@ -21,7 +27,7 @@ function outcome() {
   play(found.dataset.outcome === "good" ? GOOD : BAD);
   form.elements.code.value = "";
   if (form.elements.preprinted) form.elements.preprinted.value = "";
-  (form.elements.preprinted || form.elements.code).focus({ preventScroll: true });
+  form.elements.code.focus({ preventScroll: true });
 }
 
 function play(tones) {

@@ -1,10 +1,8 @@
-// The scanner is a keyboard that types fast and ends with Enter. Wherever the focus lies (except in a field somebody is
-// filling), what it types goes to the page's scan box, and Enter submits the box's form.
-// The box nearest to the work wins: one inside <main> before the one in the bar.
+// The scan box of a page: the one in <main>, else the one in the bar. Wherever the focus lies (except in a field that
+// somebody is filling), what a scanner types ends up there; `keyboard.js` tells scanner from hand.
 
 export function startScanning(root) {
   focusBox(root);
-  root.addEventListener("keydown", (event) => redirect(root, event));
   root.addEventListener("htmx:after:swap", () => {
     if (!isFilling(document.activeElement)) focusBox(root);
   });
@@ -14,27 +12,26 @@ export function scanBox(root) {
   return root.querySelector("main [data-scan-box]") || root.querySelector("[data-scan-box]");
 }
 
-function focusBox(root) {
+// A field with something in it is being filled; an empty scan box is where keys wait.
+export function isFilling(element) {
+  if (!(element instanceof HTMLElement) || !element.matches("input, textarea, select, [contenteditable]")) return false;
+  if (element.matches("input[type=checkbox], input[type=radio]")) return false;
+  return !("scanBox" in element.dataset && element.value === "");
+}
+
+export function scanned(root, text, { submit }) {
   const box = scanBox(root);
-  if (!box || box.disabled || isFilling(document.activeElement)) return;
-  if (root.querySelector("[autofocus]") && root.querySelector("[autofocus]") !== box) return;
+  if (!box || box.disabled) return;
+  box.value = text;
   box.focus({ preventScroll: true });
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  if (submit) box.form?.requestSubmit();
 }
 
-function redirect(root, event) {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
-  if (!/^[0-9]$/.test(event.key)) return; // letters are commands; barcodes here begin with a digit
-  if (isFilling(document.activeElement) || document.querySelector("dialog[open]")) return;
-  const box = scanBox(root);
-  if (!box || box === document.activeElement) return;
-  box.value = "";
-  box.focus({ preventScroll: true }); // the key's own character then lands in the box
-}
-
-function isFilling(element) {
-  return (
-    element instanceof HTMLElement &&
-    element.matches("input, textarea, select, [contenteditable]") &&
-    !("scanBox" in element.dataset)
-  );
+// Only a box in the page's own content takes the focus; the one in the bar is reached by "/" or by scanning.
+function focusBox(root) {
+  const box = root.querySelector("main [data-scan-box]");
+  const wanted = root.querySelector("[autofocus]");
+  if (!box || box.disabled || isFilling(document.activeElement) || (wanted && wanted !== box)) return;
+  box.focus({ preventScroll: true });
 }

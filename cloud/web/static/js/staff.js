@@ -8,3 +8,4 @@ startKeyboard(document);
 startScanning(document);
 startMenus(document);
 startToasts(document);
+document.documentElement.dataset.ready = "true"; // keys and scanner are heard from here on
