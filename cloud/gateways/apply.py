@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -36,7 +37,9 @@ log = structlog.get_logger(__name__)
 Ingest = Callable[[Session, MessageSource, Sequence[Item]], Any]
 """`cloud.lis.results.service.ingest`; gives an outcome that is kept beside the message."""
 RUN = 200
-"""Messages of one link in one transaction."""
+"""Messages of one link in one transaction, at most."""
+LONG_ENOUGH_S = 0.5
+"""After this long a transaction ends: it holds the rows of the specimens that people are working on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,14 @@ def apply_link(begin: Begin, lease: Lease, key: LinkKey, ingest: Ingest, *, run:
         lost = lost_ranges(session, key, after=cursor.applied_through)
         plan = rules.next_run(cursor.applied_through, stored, lost)
         applied = quarantined = 0
+        cut = False
+        enough_at = monotonic() + LONG_ENOUGH_S
         for message in _pending(session, key, plan.sequences):
+            if applied + quarantined and monotonic() > enough_at:
+                stored = stored[: stored.index(message.sequence)]
+                plan = rules.next_run(cursor.applied_through, stored, lost)
+                cut = True
+                break
             taken = _apply_message(session, lease, message, ingest)
             applied += taken
             quarantined += not taken
@@ -79,7 +89,7 @@ def apply_link(begin: Begin, lease: Lease, key: LinkKey, ingest: Ingest, *, run:
         return Applied(
             applied=applied,
             quarantined=quarantined,
-            more=len(stored) == run and plan.gap is None,
+            more=cut or (len(stored) == run and plan.gap is None),
             gap=_note_gap(cursor, plan.gap, clock.now()),
             waits=plan.gap is not None,
         )

@@ -18,6 +18,7 @@ from cloud.his import answers, inbox
 from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.jobs import Begin
+from cloud.kit.presence import NotThere
 from protocols.links.contract import FrameReceived, FrameRefused, LinkEvent, MessageAbandoned, MessageReceived
 from protocols.links.mllp import MllpLink, MllpOptions
 from protocols.messages.hl7 import read_messages
@@ -148,9 +149,14 @@ class _Line:
 
 
 def run(*, stop: threading.Event | None = None) -> None:
-    """Serve until SIGTERM or SIGINT (or `stop`). Raises OSError when the port cannot be listened on."""
+    """Serve until SIGTERM or SIGINT (or `stop`). Raises NotThere when the port cannot be listened on."""
     config = settings()
-    server = HisServer(config.his_listen_host, config.his_listen_port)
+    try:
+        server = HisServer(config.his_listen_host, config.his_listen_port)
+    except OSError as error:
+        place = f"{config.his_listen_host}:{config.his_listen_port}"
+        cure = "Correct XINGLIN_HIS_LISTEN_HOST and XINGLIN_HIS_LISTEN_PORT, or end the program that holds the port."
+        raise NotThere(f"Cannot listen for the HIS on {place} ({error.strerror}). {cure}") from error
     ending = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,27 +8,44 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.engine import make_url
 
 from cloud.app import load_slices
+from cloud.config import settings
 from cloud.his.model import HisCode, HisMessage, IncomingState
-from cloud.his.server import HisServer
+from cloud.his.server import HisServer, run
 from cloud.hospital.model import Department
-from cloud.kit.db import begin
+from cloud.kit.db import begin, engine
+from cloud.kit.presence import NotThere
 from cloud.lis.catalog import load
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import ItemState, Order
 from cloud.lis.specimens import service as specimens
 from cloud.people import service as people
 from cloud.people.model import Person
+from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.his import HisLine, adt, header, msa, oml, order_line, person
 
 pytestmark = pytest.mark.req("HIS-1", "LIS-1")
 
 
+@pytest.fixture(scope="module")
+def catalogued(database_server: DatabaseServer) -> Iterator[str]:
+    """A database with the starting catalogue, to be copied for each test. Gives its name."""
+    with database_server.clone() as url, pytest.MonkeyPatch.context() as patch, cloud_on(url, patch):
+        load_slices()
+        load.run()
+        engine().dispose()
+        yield make_url(url).database or ""
+
+
 @pytest.fixture
-def server(database: str) -> Iterator[HisServer]:
-    load_slices()
-    load.run()
+def server(database_server: DatabaseServer, catalogued: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[HisServer]:
+    with database_server.clone(template=catalogued) as url, cloud_on(url, monkeypatch):
+        yield from _serving()
+
+
+def _serving() -> Iterator[HisServer]:
     server = HisServer("127.0.0.1", 0)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
@@ -274,6 +291,13 @@ def test_the_same_order_on_two_lines_at_once_is_placed_once(server: HisServer) -
         assert session.scalar(select(func.count()).select_from(Order)) == 1
     for line in lines:
         line.close()
+
+
+def test_a_port_that_is_taken_is_named_with_the_cure(server: HisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XINGLIN_HIS_LISTEN_PORT", str(server.port))
+    settings.cache_clear()
+    with pytest.raises(NotThere, match="XINGLIN_HIS_LISTEN_PORT"):
+        run()
 
 
 def test_without_a_database_nothing_is_promised(his: HisLine) -> None:
