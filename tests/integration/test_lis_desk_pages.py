@@ -99,7 +99,7 @@ def test_what_is_missing_in_an_order_is_said_on_the_form_with_what_was_picked_ke
     wrong = technician.post(ORDERS, {"person_id": str(lab.wang), "department": "NK", "items": ["CBC", "NOPE"]})
     assert wrong.status_code == 422
     assert "NOPE" in wrong.text
-    assert '<input type="hidden" name="items" value="CBC">' in wrong.text
+    assert '<input type="hidden" name="items" value="CBC"' in wrong.text
     empty = technician.post(ORDERS, {"person_id": str(lab.wang), "department": "NK"})
     assert "请至少选择一个检验项目" in empty.text
     with begin() as session:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.lis.orders.model import ITEM_MOVES, ItemState
 from cloud.lis.orders.numbers import check_digit_holds, with_check_digit
 from cloud.lis.orders.rules import each_test_once
 from cloud.lis.specimens import rules
+from cloud.lis.specimens.model import SPECIMEN_MOVES, SpecimenState, may_become
 
 numbers = st.integers(min_value=100_000_000, max_value=99_999_999_999)
 
@@ -77,3 +79,23 @@ def test_a_scanned_barcode_is_read_without_padding_and_control_characters(scanne
 def test_every_reason_of_rejection_has_a_name_and_the_five_national_classes_are_there() -> None:
     assert set(rules.REASON_NAMES) == set(rules.RejectionReason)
     assert sorted(rules.NATIONAL_INDICATOR.values()) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.req("LIS-2")
+def test_no_specimen_leaves_an_end_state_and_every_state_can_be_reached() -> None:
+    ends = {each for each, following in SPECIMEN_MOVES.items() if not following}
+    assert ends == {SpecimenState.REJECTED, SpecimenState.CANCELLED, SpecimenState.DONE}
+    assert set(SPECIMEN_MOVES) == set(SpecimenState)
+    assert all(may_become(each) for each in SpecimenState if each != SpecimenState.PRINTED)
+    assert may_become(SpecimenState.RECEIVED) == (SpecimenState.PRINTED, SpecimenState.COLLECTED)
+    assert may_become(SpecimenState.DONE) == (SpecimenState.RECEIVED,)
+
+
+@pytest.mark.req("LIS-2")
+def test_a_released_or_cancelled_test_is_never_ordered_again() -> None:
+    assert set(ITEM_MOVES) == set(ItemState)
+    assert {each for each, following in ITEM_MOVES.items() if not following} == {
+        ItemState.RELEASED,
+        ItemState.CANCELLED,
+    }
+    assert ItemState.RELEASED not in ITEM_MOVES[ItemState.RECEIVED]

@@ -14,7 +14,7 @@ from cloud.kit.db import Base, Created, Identified
 from cloud.lis.catalog.model import Panel, Test
 from cloud.people.model import Person
 
-order_numbers = Sequence("lab_order_number_seq", metadata=Base.metadata)
+order_numbers = Sequence("lab_order_number_seq", start=100_000, metadata=Base.metadata)
 
 
 class OrderSource(StrEnum):

@@ -46,7 +46,6 @@ Reader = Annotated[CurrentStaff, Depends(require("patient.read"))]
 Orderer = Annotated[CurrentStaff, Depends(require("order.place"))]
 
 navigation.add(N_("检验申请"), PAGE, permission="order.place", group=N_("标本"), position=110, key="g o")
-navigation.add(N_("新建申请"), f"{PAGE}/new", permission="order.place", group=N_("标本"), position=111, key="g n")
 worklist.add(
     N_("待打印条码"),
     N_("已开立、尚无试管的申请"),

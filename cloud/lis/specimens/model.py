@@ -43,6 +43,11 @@ SPECIMEN_MOVES: dict[SpecimenState, frozenset[SpecimenState]] = {
 """The whole road; `service` writes a state only by an UPDATE whose WHERE names the states it may come from."""
 
 
+def may_become(state: SpecimenState) -> tuple[SpecimenState, ...]:
+    """The states from which a specimen may come to `state`."""
+    return tuple(each for each, following in SPECIMEN_MOVES.items() if state in following)
+
+
 class Specimen(Identified, Created, Base):
     """One tube. `accession` is ours (digits, at most 12, check digit); `barcode` is what stands on the tube now."""
 

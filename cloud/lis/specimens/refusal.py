@@ -16,7 +16,7 @@ from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.specimens import service
 from cloud.lis.specimens.events import SpecimenRejected
-from cloud.lis.specimens.model import Specimen, SpecimenState
+from cloud.lis.specimens.model import Specimen, SpecimenState, may_become
 from cloud.lis.specimens.rules import RejectionReason
 from cloud.web.i18n import mark as N_
 
@@ -49,12 +49,7 @@ def reject(
         raise Invalid("note_missing", N_("原因为“其他”时请填写说明。"))
     found = service.by_barcode(session, barcode)
     order = orders.locked(session, found.order_id)
-    specimen = service.claim(
-        session,
-        found,
-        (SpecimenState.PRINTED, SpecimenState.COLLECTED, SpecimenState.RECEIVED),
-        {"state": SpecimenState.REJECTED},
-    )
+    specimen = service.claim(session, found, SpecimenState.REJECTED)
     replacement = None
     if recollect:
         replacement = service.make(
@@ -110,7 +105,7 @@ def cancel_emptied(session: Session, specimen_ids: tuple[uuid.UUID, ...], *, by:
         live = select(OrderItem.id).where(OrderItem.specimen_id == specimen_id, OrderItem.state != ItemState.CANCELLED)
         emptied = session.scalar(
             update(Specimen)
-            .where(Specimen.id == specimen_id, Specimen.state.in_(service.OPEN_STATES), ~live.exists())
+            .where(Specimen.id == specimen_id, Specimen.state.in_(may_become(SpecimenState.CANCELLED)), ~live.exists())
             .values(state=SpecimenState.CANCELLED)
             .returning(Specimen.id)
         )

@@ -24,6 +24,7 @@ from cloud.staff import scan, worklist
 from cloud.staff.access import CurrentStaff, require
 from cloud.staff.model import StaffAccount
 from cloud.web import navigation
+from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 from cloud.web.refusals import message_of
@@ -199,10 +200,10 @@ def _label_file(views: list[tubes.TubeView], kind: str) -> Response:
 
 
 def _names(session: Session, events: list[SpecimenEvent]) -> dict[str, str]:
-    """Who did it, as a name; ``system`` and ``his`` are left as they are."""
+    """Who did it, as a name."""
     ids = {uuid.UUID(each.by.removeprefix("staff:")) for each in events if each.by.startswith("staff:")}
     rows = session.execute(select(StaffAccount.id, StaffAccount.name).where(StaffAccount.id.in_(ids)))
-    return {f"staff:{account}": name for account, name in rows}
+    return {"system": _("系统"), "his": "HIS"} | {f"staff:{account}": name for account, name in rows}
 
 
 @router.get("/{accession}")

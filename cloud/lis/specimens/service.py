@@ -7,7 +7,7 @@ Every step appends a `SpecimenEvent`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,7 @@ from cloud.lis.specimens.model import (
     SpecimenEvent,
     SpecimenState,
     accession_numbers,
+    may_become,
 )
 from cloud.web.i18n import mark as N_
 
@@ -162,12 +163,7 @@ def collect(
         raise Invalid("collected_in_future", N_("采集时间不能晚于现在。"))
     if preprinted:
         bind(session, specimen, preprinted, by=by)
-    claimed = claim(
-        session,
-        specimen,
-        (SpecimenState.PRINTED,),
-        {"state": SpecimenState.COLLECTED, "collected_at": moment, "collected_by": by},
-    )
+    claimed = claim(session, specimen, SpecimenState.COLLECTED, collected_at=moment, collected_by=by)
     _move_items(session, claimed, (ItemState.ORDERED,), ItemState.COLLECTED)
     append(session, claimed.id, "collected", by=by, at=moment, place=place)
     publish(session, SpecimenCollected(aggregate_id=claimed.id, **_told(claimed)))
@@ -178,12 +174,7 @@ def collect(
 def receive(session: Session, barcode: str, *, by: str, place: str = "") -> Specimen:
     """The tube is in the laboratory. Also straight from the printed label, where nobody scans at the bedside."""
     specimen = by_barcode(session, barcode)
-    claimed = claim(
-        session,
-        specimen,
-        (SpecimenState.PRINTED, SpecimenState.COLLECTED),
-        {"state": SpecimenState.RECEIVED, "received_at": clock.now(), "received_by": by},
-    )
+    claimed = claim(session, specimen, SpecimenState.RECEIVED, received_at=clock.now(), received_by=by)
     # A cancellation that came first leaves nothing to move: then the reception is undone with this transaction.
     _move_items(session, claimed, (ItemState.ORDERED, ItemState.COLLECTED), ItemState.RECEIVED)
     append(session, claimed.id, "received", by=by, place=place)
@@ -254,7 +245,7 @@ def mark_done(session: Session, specimen_id: uuid.UUID, *, by: str) -> bool:
     )
     done = session.scalar(
         update(Specimen)
-        .where(Specimen.id == specimen_id, Specimen.state == SpecimenState.RECEIVED, ~unfinished.exists())
+        .where(Specimen.id == specimen_id, Specimen.state.in_(may_become(SpecimenState.DONE)), ~unfinished.exists())
         .values(state=SpecimenState.DONE)
         .returning(Specimen.id)
     )
@@ -289,11 +280,12 @@ def append(
     session.flush()
 
 
-def claim(session: Session, specimen: Specimen, come_from: Iterable[SpecimenState], values: dict[str, Any]) -> Specimen:
+def claim(session: Session, specimen: Specimen, goes_to: SpecimenState, **values: Any) -> Specimen:
+    """Move the specimen to a state that the table allows from its present one, or raise why not."""
     claimed = session.scalar(
         update(Specimen)
-        .where(Specimen.id == specimen.id, Specimen.state.in_(tuple(come_from)))
-        .values(**values)
+        .where(Specimen.id == specimen.id, Specimen.state.in_(may_become(goes_to)))
+        .values(state=goes_to, **values)
         .returning(Specimen)
         .execution_options(populate_existing=True)
     )

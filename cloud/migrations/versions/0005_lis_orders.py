@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 MOMENT = sa.DateTime(timezone=True)
-SEQUENCES = {"lab_order_number_seq": 1, "lab_accession_seq": 100_000_000}
+SEQUENCES = {"lab_order_number_seq": 100_000, "lab_accession_seq": 100_000_000}
 """Name and first number. Accessions start at nine digits: some analyzers strip leading zeros."""
 TABLES = (
     "lab_tube",

@@ -2,13 +2,14 @@
 // The offers come from the server as list items; what is picked is hidden inputs of the form.
 const TYPING_MS = 120;
 
-for (const form of document.querySelectorAll("[data-order-entry]")) start(form);
+for (const desk of document.querySelectorAll("[data-order-entry]")) start(desk);
 
-function start(form) {
-  const picker = form.querySelector("[data-picker]");
+function start(desk) {
+  const picker = desk.querySelector("[data-picker]");
   const box = picker.querySelector("input");
   const list = picker.querySelector("[role=listbox]");
-  const picked = form.querySelector("[data-picked]");
+  const picked = desk.querySelector("[data-picked]");
+  const form = desk.querySelector("form");
   let timer = 0;
   let asked = 0;
   let offered = ""; // what the offers on the screen were made for
@@ -55,13 +56,25 @@ function start(form) {
       move(event.key === "ArrowDown" ? 1 : -1);
     } else if (event.key === "Enter" && !event.ctrlKey) {
       event.preventDefault(); // Enter adds; the form is sent with Ctrl+Enter or its button
-      take(box.value.trim());
+      remember(take(box.value.trim()));
     } else if (event.key === "Backspace" && box.value === "") {
       picked.lastElementChild?.remove();
     } else if (event.key === "Escape") {
       close();
     }
   }
+
+  // Sending waits for words that are still being looked up.
+  const open = new Set();
+  function remember(lookup) {
+    open.add(lookup);
+    lookup.finally(() => open.delete(lookup));
+  }
+  form.addEventListener("submit", (event) => {
+    if (open.size === 0) return;
+    event.preventDefault();
+    Promise.allSettled([...open]).then(() => form.requestSubmit());
+  });
 
   // The box is emptied at once, so that the next word can be typed while the first offer of this one is still asked for.
   async function take(text) {
@@ -110,11 +123,14 @@ function start(form) {
     const text = document.createElement("span");
     text.textContent = name;
     const input = Object.assign(document.createElement("input"), { type: "hidden", name: "items", value: code });
+    input.setAttribute("form", form.id);
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: "×" });
     button.setAttribute("aria-label", `${picked.dataset.removeLabel} ${name}`);
     item.append(text, input, button);
     return item;
   }
+
+  desk.dataset.ready = "";
 
   function close() {
     asked += 1;
