@@ -53,7 +53,6 @@ class Bench:
     """What one test works on."""
 
     session: Session
-    instrument: Instrument
     person_id: uuid.UUID
     tests: dict[str, Test]
     sequence: int = 0
@@ -129,4 +128,4 @@ def set_up(session: Session) -> Bench:
         by="system",
     )
     session.flush()
-    return Bench(session, instrument, person.id, tests)
+    return Bench(session, person.id, tests)

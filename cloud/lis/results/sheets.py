@@ -44,9 +44,7 @@ def claim(session: Session, specimen_id: uuid.UUID, version: int) -> ResultSheet
     if found is None:
         if session.get(ResultSheet, specimen_id, populate_existing=True) is None:
             raise NotFound("specimen.no_results", N_("这份标本还没有结果。"))
-        raise Conflict(
-            "sheet.stale", "这份标本的结果刚刚有变化（新结果到达或他人已处理），页面已更新，请核对后再操作。"
-        )
+        raise Conflict("sheet.stale", STALE)
     return session.get_one(ResultSheet, specimen_id, populate_existing=True)
 
 

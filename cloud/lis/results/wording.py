@@ -16,7 +16,7 @@ REASONS = {
     "not_comparable": N_("无法与参考区间比较：{text}"),
     "unit_unexpected": N_("单位与设定不符：{unit}"),
     "critical": N_("危急值（界限 {limit}）"),
-    "delta": N_("与上次相差过大（{percent}%）"),
+    "delta": N_("与上次相差过大"),
     "part_exceeds_whole": N_("部分大于总量：{tests}"),
     "differential_sum": N_("五分类合计 {sum}%，不是 100%"),
 }
