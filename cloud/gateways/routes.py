@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.gateways import overview, service
-from cloud.gateways.model import MessageStatus, Quarantine
+from cloud.gateways.model import LinkCursor, MessageStatus, Quarantine
 from cloud.gateways.overview import MessageFilter
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
@@ -97,6 +97,15 @@ def _boxes(session: Transaction) -> dict[str, object]:
         "payloads": overview.quarantined(session),
         "link_states": LINK_STATES,
     }
+
+
+@router.get("/gap")
+def gap_page(request: Request, session: Transaction, staff: Engineer, gateway: str, epoch: str, link: str) -> Response:
+    """The gap that a link stands at, and the form that declares it lost: a page of its own, it must not change live."""
+    gap = session.get(LinkCursor, (gateway, epoch, link))
+    if gap is None or gap.gap_first is None:
+        raise NotFound("gateway.no_gap", N_("这条线路现在没有缺口。"))
+    return render(request, "gateways/gap.html", {"gap": gap})
 
 
 @router.post("/lost")

@@ -93,7 +93,8 @@ def _reject(begin: Begin, message: Hl7Message, payload: bytes, reason: str) -> l
     with begin() as session:
         session.add(
             HisMessage(
-                **_columns(message, payload) | {"control_id": None, "state": IncomingState.MALFORMED, "reason": storable(reason)},
+                **_columns(message, payload)
+                | {"control_id": None, "state": IncomingState.MALFORMED, "reason": storable(reason)},
                 answer_code="AR",
                 answer=answer,
             )
