@@ -9,6 +9,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+_UNCOVERED = """
+    SELECT outbox.link, outbox.sequence FROM outbox JOIN link ON link.id = outbox.link
+    WHERE outbox.sequence > link.delivered_through AND outbox.delivered = 0
+"""
 Waiting = frozenset[tuple[int, int]]
 """(line, sequence) of each message."""
 
@@ -18,4 +22,4 @@ def waiting_on_the_box(store: Path) -> Waiting:
     if not store.exists():
         return frozenset()
     with closing(sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
-        return frozenset(connection.execute("SELECT link, sequence FROM outbox WHERE delivered = 0"))
+        return frozenset(connection.execute(_UNCOVERED))
