@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
-from cloud.kit.db import Transaction
-from cloud.kit.errors import Forbidden, Unauthenticated
+from cloud.kit.db import Transaction, begin
+from cloud.kit.errors import Forbidden, Unauthenticated, XinglinError
 from cloud.staff.model import StaffAccount
 from cloud.staff.roles import PERMISSIONS, permissions_of
 from cloud.staff.service import REALM
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
+from cloud.web.refusals import recognise_by
 from cloud.web.sessions import find_session
 
 SIGNED_IN_FOR = timedelta(hours=12)
@@ -65,6 +68,14 @@ def signed_in(request: Request, session: Transaction) -> CurrentStaff:
     if staff.must_change_password and request.url.path not in {CHANGE_PASSWORD, "/staff/sign-out"}:
         raise Forbidden("change_password", N_("请先修改初始密码：右上角姓名菜单 → 修改密码。"))
     return staff
+
+
+@recognise_by
+def _recognise(request: Request) -> None:
+    """For the refusal of an address that no route answers; whoever is not signed in stays a stranger."""
+    if request.url.path.startswith("/staff"):
+        with suppress(XinglinError, SQLAlchemyError), begin() as session:
+            signed_in(request, session)
 
 
 def require(permission: str) -> Callable[..., CurrentStaff]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -41,6 +42,13 @@ HEADINGS = {
 }
 
 _log = structlog.get_logger()
+_recognisers: list[Callable[[Request], None]] = []
+
+
+def recognise_by(function: Callable[[Request], None]) -> Callable[[Request], None]:
+    """Register how to tell who asks for a page that is not there, so that its refusal still shows their navigation."""
+    _recognisers.append(function)
+    return function
 
 
 def install(app: FastAPI) -> None:
@@ -78,6 +86,8 @@ def _unreadable(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    for recognise in _recognisers:
+        recognise(request)
     known: dict[int, XinglinError] = {
         401: Unauthenticated("unauthenticated", N_("请先登录。")),
         403: Forbidden("forbidden", N_("您没有查看此页面的权限。需要时请联系管理员。")),

@@ -105,6 +105,13 @@ def test_a_page_that_is_not_there_says_what_to_do(site: Site, path: str, way_out
     assert f'href="{way_out}"' in answer.text
 
 
+def test_somebody_signed_in_keeps_the_navigation_on_a_page_that_is_not_there(site: Site) -> None:
+    answer = site.staff("admin").http.get("/staff/nowhere")
+    assert answer.status_code == 404
+    assert 'href="/staff/accounts"' in answer.text
+    assert 'href="/staff/accounts"' not in site.visitor().http.get("/staff/nowhere").text
+
+
 def test_a_part_of_a_page_gets_its_refusal_as_a_part(site: Site) -> None:
     answer = site.staff("technician").http.get("/staff/trouble/refusal/Conflict", headers={"HX-Request": "true"})
     assert answer.status_code == 409
