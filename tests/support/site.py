@@ -87,7 +87,8 @@ def _hash_once() -> str:
 
 def hire_cast() -> None:
     """An account for each role; the login is the role. They share one password, so it is hashed once."""
-    with mock.patch.object(passwords, "hash_password", lambda password: _hash_once()), begin() as session:
+    hashed = _hash_once()
+    with mock.patch.object(passwords, "hash_password", return_value=hashed), begin() as session:
         for role, name in CAST.items():
             create_account(session, login=role, name=name, password=PASSWORD, roles=[role])
 
