@@ -14,6 +14,8 @@ from enum import StrEnum
 
 _COMPARATOR = re.compile(r"^\s*(<=|>=|<|>|≤|≥)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$")
 _SAME_SIGN = {"≤": "<=", "≥": ">="}
+_LARGEST = 18
+"""Powers of ten: no laboratory counts beyond, and exact arithmetic (28 digits) and the database follow so far."""
 
 
 class Kind(StrEnum):
@@ -35,13 +37,15 @@ class Quantity:
 
 
 def read_quantity(text: str | None) -> Quantity | None:
-    """The number in `text`, or None where it is no number ("POS", "----", "1:160", "")."""
+    """The number in `text`, or None where it is no number ("POS", "----", "1:160", "") or none that can be measured."""
     match = _COMPARATOR.match(text or "")
     if match is None:
         return None
     try:
         number = Decimal(match[2])
     except InvalidOperation:  # pragma: no cover - the pattern admits only numbers
+        return None
+    if number.adjusted() > _LARGEST or int(number.as_tuple().exponent) < -_LARGEST:
         return None
     return Quantity(number, _SAME_SIGN.get(match[1], match[1]))
 

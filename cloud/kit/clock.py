@@ -28,7 +28,8 @@ def today() -> date:
 
 
 def from_instrument(text: str | None) -> datetime | None:
-    """An instrument's wall-clock text (ISO 8601, no zone) as UTC, assuming the hospital's zone; None if unreadable."""
+    """An instrument's wall-clock text (ISO 8601, no zone) as UTC, assuming the hospital's zone; None if unreadable (or
+    so near the calendar's ends, as an unset clock's 0001-01-01, that UTC has no such time)."""
     if not text:
         return None
     try:
@@ -37,4 +38,7 @@ def from_instrument(text: str | None) -> datetime | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=hospital_zone())
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return None

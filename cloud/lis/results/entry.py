@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ _DETAILS = (
 """Kept with the result as the instrument sent them; the instrument's own range is information, never the one that
 judges.
 """
+
+
+_RAISED = re.compile("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_PLAIN_DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+_POWER_OF_TEN = re.compile(r"(?<!\d)10(?:\*\*|\*|\^|x|e)?\+?(-?\d+)(?!\d)")
+"""``10*9``, ``10^9``, ``10**9``, ``10E9``, ``10x9`` and ``109`` (a superscript that was lost) say one thing."""
 
 
 @dataclass(slots=True)
@@ -100,12 +107,11 @@ def judge_row(result: Result, test: Test, known: Background) -> None:
         status=result.details.get("status"),
         taken_at=result.observed_at,
     )
-    verdict, bounds = judged(test, measured, known), known.ranges.get(test.id)
-    write_verdict(result, verdict, bounds)
+    write_verdict(result, judged(test, measured, known), known.ranges.get(test.id) if expected else None)
 
 
 def write_verdict(result: Result, verdict: Verdict, bounds: Bounds | None) -> None:
-    """Flag, marks, reasons and the range as it was when it judged."""
+    """Flag, marks, reasons and the range as it was when it judged; no range beside a value in another unit."""
     result.flag, result.critical, result.draft = verdict.flag, verdict.critical, verdict.draft
     result.held, result.decision, result.delta_percent = verdict.held, verdict.to_json(), verdict.delta_percent
     result.range_id = None if bounds is None else uuid.UUID(bounds.id)
@@ -120,10 +126,9 @@ def same_unit(sent: str, expected: str) -> bool:
 
 
 def _unit_key(unit: str) -> str:
-    key = "".join(unit.split()).lower()
-    for written, plain in (("µ", "u"), ("μ", "u"), ("×", "x"), ("*", "x"), ("^", ""), ("**", "")):
-        key = key.replace(written, plain)
-    return key.removeprefix("x")
+    key = "".join(unit.split()).lower().replace("µ", "u").replace("μ", "u").replace("×", "x")
+    key = _RAISED.sub(lambda found: "^" + found[0].translate(_PLAIN_DIGITS), key)
+    return _POWER_OF_TEN.sub(r"10^\1", key).removeprefix("x").removeprefix("*")
 
 
 def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_at: datetime) -> Result:
@@ -131,7 +136,8 @@ def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_
     verdict, measured, test = entry.verdict, entry.measured, entry.match.test
     if verdict is None:
         raise ValueError("an entry is judged before it becomes a row")
-    observation, bounds, previous = entry.observation, known.ranges.get(test.id), known.previous.get(test.id)
+    observation, previous = entry.observation, known.previous.get(test.id)
+    bounds = known.ranges.get(test.id) if measured.unit_expected else None
     result = Result(
         order_item_id=entry.match.item.id,
         specimen_id=specimen.id,

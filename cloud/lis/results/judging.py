@@ -83,9 +83,10 @@ def _applicable(rows: Iterable[B], test_id: uuid.UUID, patient: Patient, on: dat
 def previous_results(
     session: Session, patient: Patient, test_ids: list[uuid.UUID], *, besides: uuid.UUID
 ) -> dict[uuid.UUID, Result]:
-    """The newest released value of each test of this person, from other specimens."""
+    """The newest released value of each test of this person in the catalogue's unit, from other specimens."""
     rows = session.scalars(
         select(Result)
+        .join(Test, (Test.id == Result.test_id) & (Test.unit == Result.unit))
         .where(
             Result.person_id.in_(patient.person_ids),
             Result.test_id.in_(test_ids),

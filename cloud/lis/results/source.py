@@ -19,6 +19,9 @@ class MessageSource:
     received_at: datetime
     driver: str
     driver_version: str
+    late: bool = False
+    """Out of its turn: put back by a person, declared lost and arrived, or matched by hand. What was measured since
+    stays chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,19 +127,22 @@ def _made(
     earlier = history.setdefault(entry.match.item.id, [])
     result = new_result(entry, specimen, known, received_at=source.received_at)
     result.instrument_id, result.inbox_id, result.ordinal = instrument_id, source.inbox_id, entry.at
-    choose_newest(result, entry.match.item, earlier)
+    choose_newest(result, entry.match.item, earlier, late=source.late)
     earlier.append(result)
     return result
 
 
-def choose_newest(result: Result, item: OrderItem, earlier: Sequence[Result]) -> None:
+def choose_newest(result: Result, item: OrderItem, earlier: Sequence[Result], *, late: bool = False) -> None:
     """The newest run of an unreleased item is the chosen one and waits for review; after release nothing moves by
-    itself.
+    itself. A `late` value displaces nothing that the laboratory received after it.
     """
     result.run = len(earlier) + 1
     result.state, result.chosen, result.after_release = ResultState.RECEIVED, True, False
     if item.state == ItemState.RELEASED:
         result.after_release, result.chosen = True, False
+        return
+    if late and any(each.chosen and each.received_at > result.received_at for each in earlier):
+        result.state, result.chosen = ResultState.SUPERSEDED, False
         return
     for before in earlier:
         if before.chosen:
@@ -167,31 +170,31 @@ def settle_choice(session: Session, added: Sequence[Result]) -> None:
 def resent_of(earlier: Sequence[Result], instrument_id: uuid.UUID | None, observation: Observation) -> Result | None:
     """The result that the instrument sends a second time, if it is one: alike in all that it says of the measurement.
 
-    After a rerun was asked for, the same value without a time or run number is taken for the rerun.
+    A value without a time or run number can only repeat the newest of its instrument (what lies before it was measured
+    again since); after a rerun was asked for, it is taken for the rerun.
     """
-    for row in earlier:
+    told_apart = observation.observed_at is not None or observation.run is not None
+    mine = [each for each in earlier if each.instrument_id == instrument_id and each.channel_code == observation.code]
+    for row in mine if told_apart else mine[-1:]:
         same = (
-            row.instrument_id == instrument_id
-            and row.channel_code == observation.code
-            and row.raw_value == observation.value
+            row.raw_value == observation.value
             and row.raw_unit == observation.unit
             and row.instrument_run == observation.run
             and row.observed_at_raw == observation.observed_at
             and row.instrument_flags == list(observation.flags)
             and row.details.get("status") == observation.status
         )
-        told_apart = observation.observed_at is not None or observation.run is not None
         if same and (told_apart or row.rerun_requested_at is None):
             return row
     return None
 
 
 def chosen_numbers(session: Session, specimen_id: uuid.UUID) -> dict[str, Result]:
-    """The chosen results of a specimen by test code: what new values have to agree with."""
+    """The chosen results of a specimen by test code, in the catalogue's unit: what new values have to agree with."""
     rows = session.execute(
         select(Test.code, Result)
         .join(Result, Result.test_id == Test.id)
-        .where(Result.specimen_id == specimen_id, Result.chosen)
+        .where(Result.specimen_id == specimen_id, Result.chosen, Result.unit == Test.unit)
     )
     return {row.code: row.Result for row in rows}
 

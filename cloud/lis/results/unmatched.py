@@ -157,7 +157,7 @@ def _match_one(session: Session, row: UnmatchedResult, barcode: str | None, by: 
         row.reason = place
         row.specimen_id = _specimen_id(found, observation)
         return False
-    source = MessageSource(row.inbox_id, row.gateway, row.link, "", 0, row.received_at, "", "")
+    source = MessageSource(row.inbox_id, row.gateway, row.link, "", 0, row.received_at, "", "", late=True)
     session.flush()
     store_results(session, source, found.instrument_id, place.specimen, [(row.ordinal, observation, place)], Stored())
     row.result_id = _result_id(session, row)

@@ -57,12 +57,14 @@ def convert(text: str, factor: Decimal, decimals: int | None) -> tuple[str, Quan
     """The value in the catalogue's unit: printed text and number.
 
     Factor 1 keeps the instrument's own text, so that nothing is rounded on the way. Otherwise the product is rounded
-    half to even to `decimals`, and the number is the printed one: flags judge what the reader sees. A comparator stays.
+    half to even to `decimals`, and the number is the printed one: flags judge what the reader sees. A comparator stays,
+    and its bound is never rounded: "<0.044" does not say "<0.04".
     """
     quantity = read_quantity(text)
     if quantity is None or factor == 1:
         return text.strip(), quantity
     product = quantity.number * factor
     if decimals is not None:
-        product = product.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
+        rounded = product.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_EVEN)
+        product = rounded if quantity.comparator is None or rounded == product else product.normalize()
     return f"{quantity.comparator or ''}{product:f}", Quantity(product, quantity.comparator)
