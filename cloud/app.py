@@ -87,7 +87,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    # A phone on a slow line gets its first view in under 60 KB. Compression beside a page token is safe here because the
+    # A phone on a slow line gets its first view in under 60 KB. Compression beside a page token is safe here, as the
     # session cookie is SameSite: a stranger's page cannot make the browser repeat a request with it. Event streams are
     # left alone by the middleware.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
