@@ -1,4 +1,4 @@
-"""Worklists on their way to a box over a real broker: in order, again when it misses some, no job lost to a broker away."""
+"""Worklists on their way to a box over a real broker: in order, and again when the box misses some."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from cloud.kit.db import begin
 from cloud.lis.worklists.model import WorklistCounter
 from protocols.model import Order
 from protocols.uplink.envelope import GatewayState, WorklistEntry, state_topic
-from tests.support.box import Box
 from tests.support.broker import Broker
 from tests.support.gateways import EPOCH, MORNING, registered
+from tests.support.uplink_box import Box
 from tests.support.waiting import eventually
 
 

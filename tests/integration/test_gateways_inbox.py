@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from cloud.gateways import leases, service
@@ -363,3 +368,80 @@ def test_a_worker_that_takes_over_knows_which_links_wait() -> None:
     with begin() as session:
         assert unapplied_links(session, 0) == {KEY, ("box-a", EPOCH, "bs")}
         assert unapplied_links(session, 1) == set()
+
+
+@pytest.mark.req("GW-10")
+def test_a_message_of_a_box_without_a_clock_is_dated_by_the_cloud() -> None:
+    seen: dict[int, MessageSource] = {}
+
+    def look(session: Session, source: MessageSource, items: Sequence[Item]) -> None:
+        seen[source.sequence] = source
+
+    store(
+        envelope(
+            "box-a",
+            "xn",
+            [
+                replace(message(1), received_at=datetime(1970, 1, 1, tzinfo=UTC), clock_sure=False),
+                replace(message(2), received_at=datetime(2126, 1, 1, tzinfo=UTC)),
+                message(3),
+            ],
+        )
+    )
+    assert apply_link(begin, take(), KEY, look).applied == 3
+    assert [seen[each].received_at for each in (1, 2)] == [stored_message(each).stored_at for each in (1, 2)]
+    assert seen[3].received_at == MORNING
+    assert stored_message(1).received_at.year == 1970
+
+
+@pytest.mark.req("GW-10")
+def test_a_message_put_back_is_known_to_be_late_and_its_followers_are_not() -> None:
+    late: list[tuple[int, bool]] = []
+
+    def look(session: Session, source: MessageSource, items: Sequence[Item]) -> None:
+        late.append((source.sequence, source.late))
+        if source.sequence == 1 and len(late) == 1:
+            raise ValueError("a channel is not mapped")
+
+    lease = take()
+    store(envelope("box-a", "xn", [1, 2]))
+    apply_link(begin, lease, KEY, look)
+    with begin() as session:
+        service.apply_again(session, stored_message(1).id, by="system")
+    store(envelope("box-a", "xn", [3]))
+    apply_link(begin, lease, KEY, look)
+    assert late == [(1, False), (2, False), (1, True), (3, False)]
+
+
+@pytest.mark.req("GW-10")
+def test_after_a_database_lost_commits_no_receipt_covers_what_is_not_stored() -> None:
+    """A standby that took over may lack the last commits: what the worker remembers of them counts no more."""
+    broken = False
+
+    @contextmanager
+    def connection() -> Iterator[Session]:
+        if broken:
+            raise OperationalError("SELECT", {}, psycopg.OperationalError("the server is gone"))
+        with begin() as session:
+            yield session
+
+    inbox = Inbox(connection, 0)
+    inbox.store([up(envelope("box-a", "xn", [1, 2]))])
+    broken = True
+    with pytest.raises(OperationalError):
+        inbox.store([up(envelope("box-a", "xn", [3]))])
+    with begin() as session:
+        session.execute(text("DELETE FROM gateway_inbox WHERE sequence = 2"))
+    broken = False
+    ((_, receipt),) = inbox.store([up(envelope("box-a", "xn", [3]))]).receipts
+    assert receipt.covers(1)
+    assert receipt.covers(3)
+    assert not receipt.covers(2)
+
+
+def test_a_box_that_lost_its_clock_is_still_told_what_it_misses() -> None:
+    tell(_state(20, 5))
+    woken = GatewayState("box-a", EPOCH, datetime(1970, 1, 1, tzinfo=UTC), False, "1.0", 3, ())
+    tell(woken)
+    with begin() as session:
+        assert session.get_one(Gateway, "box-a").worklist_revision_acked == 3

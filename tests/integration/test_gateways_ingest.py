@@ -20,9 +20,9 @@ from sqlalchemy import select, text
 from cloud.gateways.model import PartitionLease, Quarantine
 from cloud.kit.db import begin
 from protocols.uplink.envelope import Envelope
-from tests.support.box import Box
 from tests.support.broker import Broker
 from tests.support.gateways import EPOCH, applied_sequences, envelope, ledger, make_ledger, message, registered
+from tests.support.uplink_box import Box
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
