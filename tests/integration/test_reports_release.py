@@ -6,7 +6,9 @@ import hashlib
 import io
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import zxingcpp
@@ -20,10 +22,12 @@ from cloud.kit import db
 from cloud.kit.audit import AuditEntry
 from cloud.kit.errors import Conflict, Forbidden, Invalid
 from cloud.kit.events import StoredEvent
+from cloud.kit.jobs import execute
 from cloud.lis.catalog.model import CriticalLimit, ReferenceRange
 from cloud.lis.critical import service as critical
 from cloud.lis.critical.model import CriticalCase, CriticalState
 from cloud.lis.orders.model import ItemState
+from cloud.lis.reports import jobs as _reactions  # noqa: F401  registers them
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.amending import Correction, amend
 from cloud.lis.reports.disclosure import Channel, Reader, Reason
@@ -374,6 +378,56 @@ def test_the_database_refuses_to_change_a_frozen_version(bench: Bench) -> None:
             bench.session.execute(text(attack))
     row = bench.session.scalars(select(ReportVersion)).one()
     assert reports.content_hash(row.content) == row.content_sha256
+
+
+def run_job(bench: Bench, name: str, **args: object) -> None:
+    """The worker's step, inside this test's transaction."""
+
+    @contextmanager
+    def begin() -> Iterator[Session]:
+        yield bench.session
+
+    execute(name, args, begin)
+
+
+def disclosed(bench: Bench) -> list[str]:
+    events = select(StoredEvent).where(StoredEvent.type == "reports.report_disclosed").order_by(StoredEvent.id)
+    return [each.payload["cause"] for each in bench.session.scalars(events)]
+
+
+@pytest.mark.req("REP-1")
+def test_the_directors_limit_discloses_a_critical_report_that_nobody_read_back(bench: Bench) -> None:
+    reports.set_limits(bench.session, critical_after_minutes=30, by="staff:director", reason="制度")
+    report = released(bench, confirm_critical=True, K="6.8")
+    event = bench.session.scalars(select(StoredEvent).where(StoredEvent.type == "reports.report_released")).one()
+    run_job(bench, "reports.schedule_disclosure", event_id=str(event.id))
+    waiting = text("SELECT scheduled_at FROM procrastinate_jobs WHERE args->>'name' = 'reports.limit_passed'")
+    assert bench.session.scalars(waiting).all() == [report.released_at + timedelta(minutes=30)]
+    run_job(bench, "reports.limit_passed", report_id=str(report.id), report_version=1)
+    assert disclosed(bench) == []  # half an hour has not passed
+    reports.set_limits(bench.session, critical_after_minutes=0, by="staff:director", reason="制度")
+    run_job(bench, "reports.limit_passed", report_id=str(report.id), report_version=2)
+    assert disclosed(bench) == []  # another version
+    run_job(bench, "reports.limit_passed", report_id=str(report.id), report_version=1)
+    assert disclosed(bench) == ["limit"]
+
+
+@pytest.mark.req("REP-1", "LIS-11")
+def test_a_read_back_tells_whoever_pushes_that_the_hold_is_lifted(bench: Bench) -> None:
+    released(bench, confirm_critical=True, K="6.8")
+    [case] = critical.open_cases(bench.session)
+    critical.record_contact(bench.session, case.id, by=technician(), told="孙护士", outcome="read_back")
+    event = bench.session.scalars(select(StoredEvent).where(StoredEvent.type == "critical.read_back")).one()
+    run_job(bench, "reports.read_back", event_id=str(event.id))
+    assert disclosed(bench) == ["read_back"]
+
+
+def test_the_pdf_is_made_by_a_job_after_the_release(bench: Bench) -> None:
+    released(bench, WBC="6.2")
+    event = bench.session.scalars(select(StoredEvent).where(StoredEvent.type == "reports.report_released")).one()
+    run_job(bench, "reports.print", event_id=str(event.id))
+    run_job(bench, "reports.print", event_id=str(event.id))
+    assert bench.session.scalars(select(ReportVersion.pdf)).one().startswith(b"%PDF-1.7")
 
 
 def words(pdf: bytes) -> str:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Query
-from sqlalchemy import select
+from fastapi import APIRouter, Depends, Form
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.kit import clock
 from cloud.kit.db import Transaction
-from cloud.kit.errors import NotFound, XinglinError
-from cloud.lis.catalog.words import SECTIONS, SPECIMENS
+from cloud.kit.errors import NotFound
 from cloud.lis.reports import service as reports
-from cloud.lis.reports.content import age_text
-from cloud.lis.reports.model import Report
+from cloud.lis.reports.review_page import Filter, Filtered, queue_of, sheet_of, show, specimen_of, words
 from cloud.lis.results import queue as queues
-from cloud.lis.results import review, sheets, wording
+from cloud.lis.results import review
 from cloud.lis.results.attempt import attempt
 from cloud.lis.results.lines import desk
 from cloud.lis.results.model import ResultAttachment
@@ -43,25 +38,6 @@ ResultId = Annotated[uuid.UUID, Form()]
 Reason = Annotated[str, Form()]
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What part of the queue is shown; travels along in every address of the page."""
-
-    section: str = ""
-    stage: str = ""
-
-    @property
-    def query(self) -> str:
-        return f"?section={self.section}&stage={self.stage}"
-
-
-def _filter(section: Annotated[str, Query()] = "", stage: Annotated[str, Query()] = "") -> Filter:
-    return Filter(section if section in SECTIONS else "", stage if stage in ("review", "release") else "")
-
-
-Filtered = Annotated[Filter, Depends(_filter)]
-
-
 @router.get("")
 def page(
     request: Request,
@@ -80,12 +56,12 @@ def page(
         problem = NotFound(
             "barcode_unknown", N_("没有条码为 {barcode} 的标本。请核对条码后重新扫描。"), barcode=code.strip()[:40]
         )
-        return _page(request, session, staff, filtered, None, problem=problem)
+        return show(request, session, staff, filtered, None, problem=problem)
     specimen = None
     if after is not None:
-        following = queues.next_of(_queue(session, staff, filtered), after)
+        following = queues.next_of(queue_of(session, staff, filtered), after)
         specimen = session.get(Specimen, following.specimen_id) if following else None
-    return _page(request, session, staff, filtered, specimen, released=released)
+    return show(request, session, staff, filtered, specimen, released=released)
 
 
 @router.get("/queue")
@@ -93,8 +69,8 @@ def queue_part(
     request: Request, session: Transaction, staff: Reader, filtered: Filtered, current: uuid.UUID | None = None
 ) -> Response:
     """The queue alone, fetched again when results arrive."""
-    context = {"queue": _queue(session, staff, filtered), "filtered": filtered, "current": current}
-    return render(request, "lis/reports/review_queue.html", {**context, **_words()})
+    context = {"queue": queue_of(session, staff, filtered), "filtered": filtered, "current": current}
+    return render(request, "lis/reports/review_queue.html", {**context, **words()})
 
 
 @router.post("/batch")
@@ -110,13 +86,13 @@ def batch(
     done, refused = 0, []
     for ticked in specimen or []:
         identity, _, version = ticked.partition(":")
-        found = _specimen(session, uuid.UUID(identity))
+        found = specimen_of(session, uuid.UUID(identity))
         _, refusal = attempt(session, _batch_verb(session, staff, found.id, int(version), act))
         if refusal is None:
             done += 1
         else:
             refused.append((found.accession, message_of(refusal)))
-    return _page(request, session, staff, filtered, None, batch={"act": act, "done": done, "refused": refused})
+    return show(request, session, staff, filtered, None, batch={"act": act, "done": done, "refused": refused})
 
 
 def _batch_verb(
@@ -142,7 +118,7 @@ def attachment(session: Transaction, staff: Reader, attachment_id: uuid.UUID) ->
 def specimen_page(
     request: Request, session: Transaction, staff: Reader, filtered: Filtered, specimen_id: uuid.UUID
 ) -> Response:
-    return _page(request, session, staff, filtered, _specimen(session, specimen_id))
+    return show(request, session, staff, filtered, specimen_of(session, specimen_id))
 
 
 @router.get("/{specimen_id}/sheet")
@@ -150,8 +126,8 @@ def sheet_part(
     request: Request, session: Transaction, staff: Reader, filtered: Filtered, specimen_id: uuid.UUID
 ) -> Response:
     """The specimen's side alone, fetched again when its results change."""
-    context = _sheet(session, staff, _specimen(session, specimen_id))
-    return render(request, "lis/reports/review_sheet.html", {**context, **_words(), "filtered": filtered})
+    context = sheet_of(session, staff, specimen_of(session, specimen_id))
+    return render(request, "lis/reports/review_sheet.html", {**context, **words(), "filtered": filtered})
 
 
 @router.post("/{specimen_id}/review")
@@ -186,7 +162,7 @@ def release(
     partial: Annotated[bool, Form()] = False,
 ) -> Response:
     """Release; then to the specimen that comes next."""
-    following = queues.next_of(_queue(session, staff, filtered), specimen_id)
+    following = queues.next_of(queue_of(session, staff, filtered), specimen_id)
     report, refusal = attempt(
         session,
         lambda: reports.release(
@@ -194,7 +170,7 @@ def release(
         ),
     )
     if refusal is not None or report is None:
-        return _page(request, session, staff, filtered, _specimen(session, specimen_id), problem=refusal)
+        return show(request, session, staff, filtered, specimen_of(session, specimen_id), problem=refusal)
     onwards = f"&after={specimen_id}" if following is None or following.specimen_id == specimen_id else ""
     if following is not None and following.specimen_id != specimen_id:
         return RedirectResponse(
@@ -345,79 +321,8 @@ def _act(
     verb: Callable[[], object],
 ) -> Response:
     """Do it and show the specimen again (303: a reload repeats nothing); a refusal shows why, with its status."""
-    specimen = _specimen(session, specimen_id)
+    specimen = specimen_of(session, specimen_id)
     _, refusal = attempt(session, verb)
     if refusal is not None:
-        return _page(request, session, staff, filtered, specimen, problem=refusal)
+        return show(request, session, staff, filtered, specimen, problem=refusal)
     return RedirectResponse(f"/staff/lis/review/{specimen_id}{filtered.query}", status_code=303)
-
-
-def _page(
-    request: Request,
-    session: Session,
-    staff: CurrentStaff,
-    filtered: Filter,
-    specimen: Specimen | None,
-    *,
-    problem: XinglinError | None = None,
-    released: uuid.UUID | None = None,
-    batch: dict[str, Any] | None = None,
-) -> Response:
-    released = released or _released_of(request)
-    told = session.get(Report, released) if released else None
-    context: dict[str, Any] = {
-        "queue": _queue(session, staff, filtered),
-        "filtered": filtered,
-        "current": specimen.id if specimen else None,
-        "problem": message_of(problem) if problem else None,
-        "problem_code": problem.code if problem else None,
-        "released": reports.released(session, told.id) if told else None,
-        "batch": batch,
-        "desk": None,
-        **_words(),
-    }
-    if specimen is not None:
-        context.update(_sheet(session, staff, specimen))
-    return render(request, "lis/reports/review.html", context, problem.status if problem else 200)
-
-
-def _released_of(request: Request) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(request.query_params.get("released", ""))
-    except ValueError:
-        return None
-
-
-def _sheet(session: Session, staff: CurrentStaff, specimen: Specimen) -> dict[str, Any]:
-    shown = desk(session, Subject.staff(staff), specimen)
-    taken = clock.local(specimen.collected_at or specimen.received_at or shown.order.ordered_at).date()
-    return {
-        "desk": shown,
-        "age": age_text(shown.person.birth_date, taken),
-        "report": session.scalar(select(Report).where(Report.specimen_id == specimen.id)),
-        "version": sheets.version_of(session, specimen.id),
-    }
-
-
-def _words() -> dict[str, Any]:
-    return {
-        "reason_text": wording.reason_text,
-        "state_text": wording.state_text,
-        "unmatched_text": wording.unmatched_text,
-        "age_text": age_text,
-        "sections": SECTIONS,
-        "specimen_words": SPECIMENS,
-        "now": clock.now(),
-        "today": clock.today(),
-    }
-
-
-def _queue(session: Session, staff: CurrentStaff, filtered: Filter) -> list[queues.Waiting]:
-    return queues.waiting(session, Subject.staff(staff), section=filtered.section, stage=filtered.stage)
-
-
-def _specimen(session: Session, specimen_id: uuid.UUID) -> Specimen:
-    found = session.get(Specimen, specimen_id)
-    if found is None:
-        raise NotFound("specimen.unknown", N_("没有这份标本。"))
-    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select, update
@@ -13,23 +12,42 @@ from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.kit.audit import record
-from cloud.kit.errors import Conflict, Invalid, NotFound
+from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.events import publish
 from cloud.kit.live import announce
 from cloud.lis.critical import service as critical
-from cloud.lis.orders.model import Order
-from cloud.lis.reports import disclosure as rule
 from cloud.lis.reports.content import Edition, gather
-from cloud.lis.reports.disclosure import Channel, Disclosure, DisclosureLimits, Reader, ReportMarks
 from cloud.lis.reports.events import ReportDisclosed, ReportRecalled, ReportReleased
 from cloud.lis.reports.model import DisclosurePolicy, Report, ReportState, ReportVersion
-from cloud.lis.reports.printing import rendered
-from cloud.lis.reports.view import ReportContent, ReportView
+from cloud.lis.reports.reading import (
+    disclosable,
+    limits,
+    marks,
+    pdf,
+    released,
+    report_by_id,
+    version_of,
+    versions,
+)
 from cloud.lis.results.release import release_results
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
+
+__all__ = [
+    "content_hash",
+    "disclosable",
+    "disclose",
+    "limits",
+    "marks",
+    "pdf",
+    "recall",
+    "release",
+    "released",
+    "set_limits",
+    "versions",
+]
 
 
 def release(
@@ -46,7 +64,7 @@ def release(
 
     `version` is that of the sheet the acting page showed. Refusals: `cloud.lis.results.release`.
     """
-    released = release_results(
+    done = release_results(
         session, specimen_id, by=by, version=version, confirm_critical=confirm_critical, partial=partial
     )
     report = report_of(session, specimen_id)
@@ -54,9 +72,9 @@ def release(
         raise Conflict("report.recalled", N_("这份报告已召回，请通过修订重新发布。"))
     amended = report is not None and report.state == ReportState.AMENDED
     finished = ReportState.AMENDED if amended else ReportState.FINAL
-    kind = ReportState.PRELIMINARY if released.missing else finished
-    report = freeze(session, released.specimen, report, kind=kind, by=by, comment=released.comment)
-    critical.open_case(session, released.specimen, released.results, report_version=report.version, by=by)
+    kind = ReportState.PRELIMINARY if done.missing else finished
+    report = freeze(session, done.specimen, report, kind=kind, by=by, comment=done.comment)
+    critical.open_case(session, done.specimen, done.results, report_version=report.version, by=by)
     specimens.mark_done(session, specimen_id, by=actor(by))
     announce_release(session, report, by, action="report.release")
     return report
@@ -147,7 +165,7 @@ def announce_release(
         after={
             "version": report.version,
             "state": str(report.state),
-            "content_sha256": _version(session, report.id, report.version).content_sha256,
+            "content_sha256": version_of(session, report.id, report.version).content_sha256,
             "contains_critical": report.contains_critical,
             "sensitive": report.sensitive,
         },
@@ -166,7 +184,7 @@ def recall(session: Session, report_id: uuid.UUID, *, by: Signatory, reason: str
         .values(state=ReportState.RECALLED, recalled_at=clock.now(), recalled_reason=reason)
         .returning(Report.id)
     ).first()
-    report = _report(session, report_id)
+    report = report_by_id(session, report_id)
     if moved is None:
         raise Conflict("report.recalled_already", N_("这份报告已经召回。"))
     critical.cancel_open(session, report.specimen_id, by=by, reason=reason)
@@ -194,7 +212,7 @@ def disclose(session: Session, report_id: uuid.UUID, *, by: Signatory, note: str
         .values(disclosed_at=clock.now(), disclosed_by=actor(by))
         .returning(Report.id)
     ).first()
-    report = _report(session, report_id)
+    report = report_by_id(session, report_id)
     if moved is None:
         raise Conflict("report.not_sensitive", N_("这份报告不需要或已经完成临床告知。"))
     lifted(session, report, cause="clinician")
@@ -220,50 +238,6 @@ def report_of(session: Session, specimen_id: uuid.UUID) -> Report | None:
     )
 
 
-def released(session: Session, report_id: uuid.UUID, version: int | None = None) -> ReportView:
-    """A version (the current one by default) as its readers get it. Raises `NotFound`.
-
-    Who shows it to a patient checks `visible_to` for the person and `disclosable` first.
-    """
-    report = _report(session, report_id)
-    row = _version(session, report_id, version or report.version)
-    order = session.get_one(Order, report.order_id)
-    return ReportView(
-        report_id=report.id,
-        person_id=report.person_id,
-        order_id=report.order_id,
-        specimen_id=report.specimen_id,
-        campus_id=report.campus_id,
-        department_id=order.department_id,
-        state=str(report.state),
-        version=row.version,
-        current=row.version == report.version,
-        released_at=row.released_at,
-        marks=marks(session, report),
-        content=ReportContent.from_json(row.content),
-    )
-
-
-def marks(session: Session, report: Report) -> ReportMarks:
-    """What the disclosure rule needs to know."""
-    return ReportMarks(
-        recalled=report.state == ReportState.RECALLED,
-        contains_critical=report.contains_critical,
-        sensitive=report.sensitive,
-        released_at=report.released_at,
-        read_back_at=critical.read_back_at(session, report.specimen_id) if report.contains_critical else None,
-        disclosed_at=report.disclosed_at,
-    )
-
-
-def limits(session: Session) -> DisclosureLimits:
-    """The director's limits in force."""
-    row = session.scalar(select(DisclosurePolicy).order_by(DisclosurePolicy.valid_from.desc()).limit(1))
-    if row is None or row.critical_after_minutes is None:
-        return DisclosureLimits()
-    return DisclosureLimits(critical_after=timedelta(minutes=row.critical_after_minutes))
-
-
 def set_limits(session: Session, *, critical_after_minutes: int | None, by: str, reason: str) -> DisclosurePolicy:
     """The director's decision, from now on; earlier ones stay."""
     row = DisclosurePolicy(
@@ -271,54 +245,4 @@ def set_limits(session: Session, *, critical_after_minutes: int | None, by: str,
     )
     session.add(row)
     session.flush()
-    return row
-
-
-def disclosable(
-    session: Session, report_id: uuid.UUID, reader: Reader = Reader.PATIENT, channel: Channel = Channel.PHONE
-) -> Disclosure:
-    """The one disclosure rule on the report as it stands now."""
-    report = _report(session, report_id)
-    return rule.disclosure(marks(session, report), reader, channel, clock.now(), limits(session))
-
-
-def pdf(session: Session, report_id: uuid.UUID, version: int | None = None) -> bytes:
-    """The printed form of a version: rendered once from its frozen content and stored with its hash."""
-    report = _report(session, report_id)
-    row = _version(session, report_id, version or report.version)
-    if row.pdf is not None:
-        return row.pdf
-    made = rendered(ReportContent.from_json(row.content))
-    session.execute(
-        update(ReportVersion)
-        .where(ReportVersion.id == row.id, ReportVersion.pdf.is_(None))
-        .values(pdf=made, pdf_sha256=hashlib.sha256(made).hexdigest())
-        .execution_options(synchronize_session=False)
-    )
-    session.refresh(row, ["pdf", "pdf_sha256"])
-    return row.pdf or made
-
-
-def versions(session: Session, report_id: uuid.UUID) -> list[ReportVersion]:
-    """Every version, oldest first."""
-    return list(
-        session.scalars(
-            select(ReportVersion).where(ReportVersion.report_id == report_id).order_by(ReportVersion.version)
-        )
-    )
-
-
-def _report(session: Session, report_id: uuid.UUID) -> Report:
-    report = session.get(Report, report_id, populate_existing=True)
-    if report is None:
-        raise NotFound("report.unknown", N_("没有这份报告。"))
-    return report
-
-
-def _version(session: Session, report_id: uuid.UUID, version: int) -> ReportVersion:
-    row = session.scalar(
-        select(ReportVersion).where(ReportVersion.report_id == report_id, ReportVersion.version == version)
-    )
-    if row is None:
-        raise NotFound("report.version_unknown", N_("没有这一版报告。"))
     return row

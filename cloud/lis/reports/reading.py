@@ -1,0 +1,115 @@
+"""Reading reports: a version as values, its PDF, its marks, and the disclosure rule on it as it stands now."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from cloud.kit import clock
+from cloud.kit.errors import NotFound
+from cloud.lis.critical import service as critical
+from cloud.lis.orders.model import Order
+from cloud.lis.reports import disclosure as rule
+from cloud.lis.reports.disclosure import Channel, Disclosure, DisclosureLimits, Reader, ReportMarks
+from cloud.lis.reports.model import DisclosurePolicy, Report, ReportState, ReportVersion
+from cloud.lis.reports.printing import rendered
+from cloud.lis.reports.view import ReportContent, ReportView
+from cloud.web.i18n import mark as N_
+
+
+def released(session: Session, report_id: uuid.UUID, version: int | None = None) -> ReportView:
+    """A version (the current one by default) as its readers get it. Raises `NotFound`.
+
+    Who shows it to a patient checks `visible_to` for the person and `disclosable` first.
+    """
+    report = report_by_id(session, report_id)
+    row = version_of(session, report_id, version or report.version)
+    order = session.get_one(Order, report.order_id)
+    return ReportView(
+        report_id=report.id,
+        person_id=report.person_id,
+        order_id=report.order_id,
+        specimen_id=report.specimen_id,
+        campus_id=report.campus_id,
+        department_id=order.department_id,
+        state=str(report.state),
+        version=row.version,
+        current=row.version == report.version,
+        released_at=row.released_at,
+        marks=marks(session, report),
+        content=ReportContent.from_json(row.content),
+    )
+
+
+def marks(session: Session, report: Report) -> ReportMarks:
+    """What the disclosure rule needs to know."""
+    return ReportMarks(
+        recalled=report.state == ReportState.RECALLED,
+        contains_critical=report.contains_critical,
+        sensitive=report.sensitive,
+        released_at=report.released_at,
+        read_back_at=critical.read_back_at(session, report.specimen_id) if report.contains_critical else None,
+        disclosed_at=report.disclosed_at,
+    )
+
+
+def limits(session: Session) -> DisclosureLimits:
+    """The director's limits in force."""
+    row = session.scalar(select(DisclosurePolicy).order_by(DisclosurePolicy.valid_from.desc()).limit(1))
+    if row is None or row.critical_after_minutes is None:
+        return DisclosureLimits()
+    return DisclosureLimits(critical_after=timedelta(minutes=row.critical_after_minutes))
+
+
+def disclosable(
+    session: Session, report_id: uuid.UUID, reader: Reader = Reader.PATIENT, channel: Channel = Channel.PHONE
+) -> Disclosure:
+    """The one disclosure rule on the report as it stands now."""
+    report = report_by_id(session, report_id)
+    return rule.disclosure(marks(session, report), reader, channel, clock.now(), limits(session))
+
+
+def pdf(session: Session, report_id: uuid.UUID, version: int | None = None) -> bytes:
+    """The printed form of a version: rendered once from its frozen content and stored with its hash."""
+    report = report_by_id(session, report_id)
+    row = version_of(session, report_id, version or report.version)
+    if row.pdf is not None:
+        return row.pdf
+    made = rendered(ReportContent.from_json(row.content))
+    session.execute(
+        update(ReportVersion)
+        .where(ReportVersion.id == row.id, ReportVersion.pdf.is_(None))
+        .values(pdf=made, pdf_sha256=hashlib.sha256(made).hexdigest())
+        .execution_options(synchronize_session=False)
+    )
+    session.refresh(row, ["pdf", "pdf_sha256"])
+    return row.pdf or made
+
+
+def versions(session: Session, report_id: uuid.UUID) -> list[ReportVersion]:
+    """Every version, oldest first."""
+    return list(
+        session.scalars(
+            select(ReportVersion).where(ReportVersion.report_id == report_id).order_by(ReportVersion.version)
+        )
+    )
+
+
+def report_by_id(session: Session, report_id: uuid.UUID) -> Report:
+    report = session.get(Report, report_id, populate_existing=True)
+    if report is None:
+        raise NotFound("report.unknown", N_("没有这份报告。"))
+    return report
+
+
+def version_of(session: Session, report_id: uuid.UUID, version: int) -> ReportVersion:
+    row = session.scalar(
+        select(ReportVersion).where(ReportVersion.report_id == report_id, ReportVersion.version == version)
+    )
+    if row is None:
+        raise NotFound("report.version_unknown", N_("没有这一版报告。"))
+    return row
