@@ -78,7 +78,8 @@ def apply_link(begin: Begin, lease: Lease, key: LinkKey, ingest: Ingest, *, run:
                 plan = rules.next_run(cursor.applied_through, stored, lost)
                 cut = True
                 break
-            taken = _apply_message(session, lease, message, ingest)
+            source = _source(message, late=message.sequence <= cursor.applied_through)
+            taken = _apply_message(session, lease, message, source, ingest)
             applied += taken
             quarantined += not taken
         if quarantined or (plan.gap is None) != (cursor.gap_first is None):
@@ -146,12 +147,14 @@ def _pending(session: Session, key: LinkKey, sequences: Sequence[int]) -> Sequen
     return session.scalars(statement.order_by(InboxMessage.sequence)).all()
 
 
-def _apply_message(session: Session, lease: Lease, message: InboxMessage, ingest: Ingest) -> bool:
+def _apply_message(
+    session: Session, lease: Lease, message: InboxMessage, source: MessageSource, ingest: Ingest
+) -> bool:
     """False: the message is quarantined. An error of the database itself goes up: the whole run is tried again."""
     values: dict[str, Any] = {"applied_by": str(lease), "applied_at": text("clock_timestamp()")}
     try:
         with session.begin_nested():
-            outcome = ingest(session, _source(message), [item_from_json(each) for each in message.items])
+            outcome = ingest(session, source, [item_from_json(each) for each in message.items])
         values |= {"state": MessageStatus.APPLIED, "outcome": _outcome(outcome)}
     except leases.LeaseLost:
         raise
@@ -167,16 +170,17 @@ def _apply_message(session: Session, lease: Lease, message: InboxMessage, ingest
     return bool(values["state"] == MessageStatus.APPLIED)
 
 
-def _source(message: InboxMessage) -> MessageSource:
+def _source(message: InboxMessage, *, late: bool) -> MessageSource:
     return MessageSource(
         inbox_id=message.id,
         gateway=message.gateway,
         link=message.link,
         epoch=message.epoch,
         sequence=message.sequence,
-        received_at=message.received_at,
+        received_at=rules.received_at(message.received_at, message.clock_sure, message.stored_at),
         driver=message.driver,
         driver_version=message.driver_version,
+        late=late,
     )
 
 

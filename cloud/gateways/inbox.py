@@ -98,6 +98,8 @@ class Inbox:
             return self._store(arrivals)
         except (DBAPIError, StatementError, ValueError, OverflowError) as error:
             if is_retryable(error):
+                # Another server may answer next, and one that took over may lack the last commits: count anew.
+                self._intakes.clear()
                 raise
         merged = Stored()
         for each in arrivals:
@@ -233,7 +235,7 @@ def store_state(session: Session, state: GatewayState) -> None:
     """Keep a box's description of itself unless a newer one is stored; its worklist revision goes with it."""
     gateway = session.get(Gateway, state.gateway, with_for_update={"key_share": True}, populate_existing=True)
     if gateway is None or not rules.newer_state(
-        gateway.last_state_at, gateway.epoch, state.at, state.epoch, clock.now()
+        gateway.last_state_at, gateway.epoch, state.at, state.epoch, clock.now(), sure=state.clock_sure
     ):
         return
     gateway.epoch = state.epoch

@@ -94,14 +94,23 @@ def fair_share(partitions: int, workers: Sequence[str], me: str) -> int:
     return base + (1 if ranks.index(me) < rest else 0)
 
 
-def newer_state(known_at: datetime | None, known_epoch: str | None, at: datetime, epoch: str, now: datetime) -> bool:
+def newer_state(
+    known_at: datetime | None, known_epoch: str | None, at: datetime, epoch: str, now: datetime, *, sure: bool = True
+) -> bool:
     """Whether a box's description of itself replaces the stored one.
 
-    Its clock may have been wrong: a stored time well ahead of ours, or another epoch, never blocks a newer description.
+    Its clock may have been wrong: a stored time well ahead of ours, or another epoch, never blocks a newer description;
+    and a box that does not trust its clock (`sure` false, it woke up in 1970) is always heard, else it would not get
+    what it misses of its worklist.
     """
-    if known_at is None or known_epoch != epoch:
+    if known_at is None or known_epoch != epoch or not sure:
         return True
     return at >= known_at or known_at > now + CLOCK_AHEAD
+
+
+def received_at(of_box: datetime, clock_sure: bool, stored_at: datetime) -> datetime:
+    """When the box received a message, as far as its clock can be believed: never after we stored it."""
+    return min(of_box, stored_at) if clock_sure else stored_at
 
 
 def worklist_to_send(reported: int, sent: int, newest: int, sent_at: datetime | None, now: datetime) -> bool:

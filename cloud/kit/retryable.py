@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 _CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
 """SQLSTATE classes (PostgreSQL appendix A): connection, rollback (deadlock, serialization), resources, lock not
@@ -14,4 +14,7 @@ def is_retryable(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None)
-    return bool(error.connection_invalidated) or state is None or state[:2] in _CLASSES
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    # Without a state the driver itself said so: a lost connection may come back, a value it cannot send stays one.
+    return isinstance(error, OperationalError) if state is None else state[:2] in _CLASSES

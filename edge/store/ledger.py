@@ -34,6 +34,7 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._next_id = 1
         self.reload()
 
     def reload(self) -> None:
@@ -48,7 +49,8 @@ class Ledger:
         self._frames: list[tuple[int, int, int, bool, int, bytes]] = []
         self._open = {each[0] for each in open_frame_rows(self._connection)}
         newest = execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()[0]
-        self._next_id = 1 + max([newest, *(each.closed_through for each in self._links.values())])
+        # Not back to what was rolled back: somebody may still hold the id of a frame that was refused.
+        self._next_id = max(self._next_id, 1 + newest, *(1 + each.closed_through for each in self._links.values()))
         self.worklist_revision = int(execute("SELECT value FROM box WHERE key = 'worklist_revision'").fetchone()[0])
 
     def flush(self) -> None:

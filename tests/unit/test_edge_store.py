@@ -282,3 +282,18 @@ def test_a_store_of_a_newer_version_is_still_opened(tmp_path: Path) -> None:
         assert keep(store, "xn", b"b").sequence == 2
         assert sequences(store, "xn") == [1, 2]
         assert put(store, entry(1, "2601", "WBC")) == 1
+
+
+def test_a_refused_frame_never_lends_its_journal_id_to_a_frame_of_another_link(tmp_path: Path) -> None:
+    refused: list[int] = []
+
+    def fails(ledger: Ledger) -> None:
+        refused.extend(ledger.keep("xn", [b"refused"], NOW).frames)
+        raise ValueError("no room")
+
+    with Store(tmp_path / "box.db") as store:
+        with pytest.raises(StoreBusy):
+            store.write(fails)
+        other = keep(store, "bs", b"of another patient", message=False).frames
+        assert not set(refused) & set(other)
+        assert store.write(lambda ledger: [each for each in refused if ledger.is_open(each)]) == []

@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 
 from cloud.gateways import rules
 from cloud.gateways.rules import Intake
+from cloud.kit.retryable import is_retryable
 from cloud.kit.storable import storable, storable_json
 from protocols.uplink.envelope import Envelope, Message, MessageState, UplinkError
 
@@ -162,3 +165,24 @@ def test_one_broken_message_does_not_cost_its_envelope() -> None:
 def test_what_is_no_envelope_is_said_to_be_none(payload: bytes) -> None:
     with pytest.raises(UplinkError):
         Envelope.salvage(payload)
+
+
+def test_a_box_that_woke_up_in_1970_is_heard() -> None:
+    woken = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
+    assert rules.newer_state(NOW, "e", woken, "e", NOW, sure=False)
+    assert rules.newer_state(woken, "e", NOW, "e", NOW)
+    assert not rules.newer_state(NOW, "e", NOW - timedelta(seconds=1), "e", NOW, sure=True)
+
+
+def test_an_error_of_the_value_itself_is_no_reason_to_try_for_ever() -> None:
+    unstorable = DataError("INSERT", {}, psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"))
+    assert not is_retryable(unstorable)
+    assert is_retryable(OperationalError("SELECT", {}, psycopg.OperationalError("the connection is closed")))
+    assert is_retryable(InterfaceError("SELECT", {}, psycopg.InterfaceError("cursor closed")))
+
+
+def test_a_message_cannot_have_been_received_after_it_was_stored() -> None:
+    stored = NOW
+    assert rules.received_at(NOW - timedelta(minutes=3), True, stored) == NOW - timedelta(minutes=3)
+    assert rules.received_at(NOW + timedelta(days=3650), True, stored) == stored
+    assert rules.received_at(datetime(1970, 1, 1, tzinfo=UTC), False, stored) == stored
