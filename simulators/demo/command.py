@@ -66,16 +66,18 @@ def _play(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.smoke:
         return smoke.run(folder, arguments.smoke, seed=arguments.seed, kill=arguments.kill, sabotage=arguments.sabotage)
     hospital = Hospital(folder, seed=arguments.seed, web_port=arguments.port)
+    morning = Morning(hospital, arguments.visits_per_minute, release=arguments.release)
     try:
         _say("starting: database, broker, cloud, box, analyzers, HIS, WeChat, SMS ...")
         hospital.start()
-        Morning(hospital, arguments.visits_per_minute, release=arguments.release).open()
-        _welcome(hospital)
-        Morning.watch(hospital)
+        morning.open()
+        _welcome(hospital, morning)
+        morning.watch()
     except DidNotStart as error:
         print(error, file=sys.stderr)
         return 2
     finally:
+        morning.stopping.set()
         _say("ending what was started ...")
         hospital.stop()
     return 0
@@ -85,7 +87,10 @@ def _say(text: str) -> None:
     print(f"{datetime.now().astimezone():%H:%M:%S} {text}", flush=True)
 
 
-def _welcome(hospital: Hospital) -> None:
+def _welcome(hospital: Hospital, morning: Morning) -> None:
+    patients = "\n".join(
+        f"    {each['name']}  {each['id_number']}  {each['phone']}" for each in morning.first_patients(3)
+    )
     accounts = "\n".join(f"    {login:<12} {PASSWORD}" for login in VISITOR_ACCOUNTS)
     print(
         f"""
@@ -95,6 +100,8 @@ def _welcome(hospital: Hospital) -> None:
   患者手机      patients' phone  {hospital.web_url}/p
   微信模拟器    WeChat           {hospital.wechat_url}/   (choose whose phone you hold; messages with their links)
   短信模拟器    SMS              {hospital.sms_url}/      (codes arrive here)
+  患者          to bind a phone: name, identity number, phone on the hospital's file
+{patients}
   HIS           MLLP             127.0.0.1:{hospital.ports.his_in}
   logs, ledgers                  {hospital.folder}
 

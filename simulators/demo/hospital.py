@@ -69,8 +69,9 @@ class Ports:
 
     @classmethod
     def free(cls, web: int | None = None) -> Ports:
+        """`web` if nobody has it, else a free one as all the others."""
         found = free_ports(9)
-        return cls(web or found[0], *found[1:])
+        return cls(web if web and not port_answers(web) else found[0], *found[1:])
 
 
 class Hospital:

@@ -10,11 +10,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from simulators.demo.bench import Bench
 from simulators.demo.hospital import ANALYZERS, Hospital
 from simulators.demo.programs import DidNotStart
 from simulators.demo.staff import Reviewer, Technician
+from simulators.demo.waiting import until
 
 FIRST_VISITS = 6
 """Already on the bench when the visitor opens the page."""
@@ -26,6 +28,7 @@ class Morning:
         self.pause_s = 60 / max(visits_per_minute, 0.1)
         self.release = release
         self.bench = Bench(hospital.folder / "ledgers", ANALYZERS)
+        self.stopping = threading.Event()
 
     def open(self) -> None:
         """Start the HIS and the robots; they work until the demo ends."""
@@ -39,28 +42,31 @@ class Morning:
             self._robot("reviewer", Reviewer(self.hospital, self.bench).work)
 
     def _next_visit(self, say: Callable[[str], None]) -> bool:
-        if len(self.bench.visits) >= FIRST_VISITS:
-            time.sleep(self.pause_s)
-        say("order")
+        if len(self.bench.visits) < FIRST_VISITS or not self.stopping.wait(self.pause_s):
+            say("order")
         return False
 
     def _robot(self, name: str, work: Callable[[], bool]) -> None:
         def loop() -> None:
-            while True:
+            while not self.stopping.is_set():
                 try:
                     if not work():
-                        time.sleep(0.3)
+                        self.stopping.wait(0.3)
                 except Exception:
-                    print(f"{name}: {traceback.format_exc(limit=3)}", file=sys.stderr)
-                    time.sleep(5)
+                    if not self.stopping.wait(5):
+                        print(f"{name}: {traceback.format_exc(limit=3)}", file=sys.stderr)
 
         threading.Thread(target=loop, name=name, daemon=True).start()
 
-    @staticmethod
-    def watch(hospital: Hospital) -> None:
+    def first_patients(self, count: int) -> list[dict[str, Any]]:
+        """Some whom the HIS has registered: a visitor may take up their phones."""
+        until(lambda: len(self.bench.visits) >= count, what="the first patients", within_s=60)
+        return [each.person for each in list(self.bench.visits.values())[:count]]
+
+    def watch(self) -> None:
         """Until Ctrl-C, or until a part ends by itself."""
         while True:
-            fallen = hospital.troupe.fallen()
+            fallen = self.hospital.troupe.fallen()
             if fallen:
                 raise DidNotStart(f"{fallen[0].name} ended by itself:\n{fallen[0].last_words()}")
             time.sleep(0.5)
