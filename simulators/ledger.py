@@ -52,7 +52,10 @@ class LedgerReader:
 
     def new(self) -> list[Entry]:
         """Whole lines only; a line that is still being written is given next time."""
-        if not self.path.exists():
+        try:
+            if self.path.stat().st_size == self._offset:
+                return []
+        except FileNotFoundError:
             return []
         with self.path.open("rb") as file:
             file.seek(self._offset)

@@ -44,6 +44,11 @@ class Killer:
         return not self.down and (self.in_flight > 0 or self.kills >= MOST_TRIES)
 
     @property
+    def lurking(self) -> bool:
+        """His moment has come and he waits for something in flight."""
+        return not self.down and not self.done and self._finished_tubes() >= self._moment
+
+    @property
     def _store(self) -> Waiting:
         return waiting_on_the_box(self.hospital.store)
 
@@ -55,7 +60,7 @@ class Killer:
             self.hospital.revive(self.what)
             self.down.clear()
             return True
-        if self.done or self._finished_tubes() < self._moment or not self._on_their_way():
+        if not self.lurking or not self._on_their_way():
             return False
         self._kill()
         return True

@@ -93,6 +93,7 @@ class Smoke:
     def _attend(self) -> None:
         """The main thread: ledgers, kills, and the question whether it is over."""
         last_steps, last_step_at = -1, time.monotonic()
+        looked_at = 0.0
         while True:
             news = self.bench.follow()
             if self.killer is not None:
@@ -109,9 +110,12 @@ class Smoke:
                 )
                 self.reviewer.partial = True
                 last_step_at = time.monotonic()
-            self._look_after_programs()
+            if time.monotonic() > looked_at + 1:
+                self._look_after_programs()
+                looked_at = time.monotonic()
             if not news:
-                time.sleep(0.005)
+                # A killer who waits for his moment must not sleep through it.
+                time.sleep(0.003 if self.killer is not None and self.killer.lurking else 0.05)
 
     def _look_after_programs(self) -> None:
         fallen = [
