@@ -13,11 +13,16 @@ from sqlalchemy.orm import Session
 
 from cloud.kit import db
 from cloud.lis.instruments.model import InstrumentChannel
+from cloud.lis.orders import service as orders
+from cloud.lis.orders.model import ItemState
 from cloud.lis.reports import service as reports
-from cloud.lis.results import review, sheets, unmatched
+from cloud.lis.results import queue, review, sheets, unmatched
 from cloud.lis.results.model import Result, ResultState, UnmatchedResult
 from cloud.lis.results.service import ingest
-from cloud.lis.specimens.model import Specimen
+from cloud.lis.specimens import refusal
+from cloud.lis.specimens import service as specimens
+from cloud.lis.specimens.model import Specimen, SpecimenState
+from cloud.people.access import Subject
 from tests.support.bench import Bench, observed, pathologist, set_up, technician
 
 EARLIER = datetime(2026, 11, 23, 1, tzinfo=UTC)
@@ -151,3 +156,64 @@ def test_judging_again_gives_a_value_in_another_unit_no_range(bench: Bench) -> N
     review.judge_again(bench.session, specimen.id, by=technician(), version=version)
     odd = chosen_of(bench, specimen)
     assert (odd.range_text, odd.range_low, odd.held) == ("", None, True)
+
+
+@pytest.mark.req("LIS-7", "LIS-16")
+def test_no_value_of_a_rejected_tube_is_released_with_its_replacement(bench: Bench) -> None:
+    haemolysed = bench.specimen("WBC", "HGB", state=SpecimenState.COLLECTED)
+    ingest(bench.session, bench.source(), [observed(haemolysed, "WBC", "6.2"), observed(haemolysed, "HGB", "90")])
+    reviewed(bench, haemolysed)
+    again = refusal.reject(bench.session, haemolysed.accession, by="staff:bench", reason_code="haemolysed").replacement
+    assert again is not None
+    specimens.receive(bench.session, again.accession, by="staff:bench")
+    ingest(bench.session, bench.source(), [observed(again, "WBC", "6.4", observed_at="2026-11-23T11:00:00")])
+    reviewed(bench, again)
+    version = sheets.version_of(bench.session, again.id)
+    report = reports.release(bench.session, again.id, by=pathologist(), version=version, partial=True)
+    content = reports.released(bench.session, report.id).content
+    assert [(each.code, each.value) for each in content.items] == [("WBC", "6.4")]
+    assert len(content.missing) == 1
+
+
+@pytest.mark.req("LIS-3")
+def test_an_equal_value_of_the_replacement_tube_is_no_resend_of_the_rejected_one(bench: Bench) -> None:
+    haemolysed = bench.specimen("WBC", state=SpecimenState.COLLECTED)
+    ingest(bench.session, bench.source(), [observed(haemolysed, "WBC", "6.2", observed_at=None)])
+    again = refusal.reject(bench.session, haemolysed.accession, by="staff:bench", reason_code="haemolysed").replacement
+    assert again is not None
+    specimens.receive(bench.session, again.accession, by="staff:bench")
+    assert ingest(bench.session, bench.source(), [observed(again, "WBC", "6.2", observed_at=None)]).matched == 1
+    assert values_of(bench, again) == [("6.2", ResultState.RECEIVED, True)]
+
+
+@pytest.mark.req("LIS-2", "LIS-16")
+def test_a_tube_found_haemolysed_after_its_values_came_is_measured_again_on_another(bench: Bench) -> None:
+    haemolysed = bench.specimen("WBC", "HGB")
+    ingest(bench.session, bench.source(), [observed(haemolysed, "WBC", "6.2"), observed(haemolysed, "HGB", "90")])
+    again = refusal.reject(bench.session, haemolysed.accession, by="staff:bench", reason_code="haemolysed").replacement
+    assert again is not None
+    assert {each.state for each in bench.items_of(again)} == {ItemState.ORDERED}
+    specimens.receive(bench.session, again.accession, by="staff:bench")
+    sent = [
+        observed(again, code, value, observed_at="2026-11-23T11:00:00")
+        for code, value in (("WBC", "6"), ("HGB", "132"))
+    ]
+    assert ingest(bench.session, bench.source(), sent).matched == 2
+    reviewed(bench, again)
+    version = sheets.version_of(bench.session, again.id)
+    report = reports.release(bench.session, again.id, by=pathologist(), version=version)
+    content = reports.released(bench.session, report.id).content
+    assert sorted(each.value for each in content.items) == ["132", "6"]
+
+
+def test_values_that_can_never_be_released_do_not_fill_the_queue(bench: Bench) -> None:
+    rejected = bench.specimen("WBC", state=SpecimenState.COLLECTED)
+    partly = bench.specimen("WBC", "HGB", state=SpecimenState.COLLECTED)
+    ingest(bench.session, bench.source(), [observed(rejected, "WBC", "6.2")])
+    ingest(bench.session, bench.source(), [observed(partly, "WBC", "6.2"), observed(partly, "HGB", "132")])
+    refusal.reject(bench.session, rejected.accession, by="staff:bench", reason_code="haemolysed")
+    cancelled = next(each for each in bench.items_of(partly) if each.test_id == bench.tests["WBC"].id)
+    orders.cancel_order(bench.session, partly.order_id, reason="重复", by="his", item_ids=[cancelled.id])
+    [waiting] = queue.waiting(bench.session, Subject("system", sees_all=True))
+    assert (waiting.specimen_id, waiting.open) == (partly.id, 1)
+    assert queue.waiting_count(bench.session) == 1

@@ -88,7 +88,10 @@ def _lines(session: Session, specimen_id: uuid.UUID) -> list[tuple[OrderItem, Te
         .join(Test, Test.id == OrderItem.test_id)
         .outerjoin(
             Result,
-            (Result.order_item_id == OrderItem.id) & Result.chosen & (Result.state == ResultState.RELEASED),
+            (Result.order_item_id == OrderItem.id)
+            & (Result.specimen_id == OrderItem.specimen_id)
+            & Result.chosen
+            & (Result.state == ResultState.RELEASED),
         )
         .where(OrderItem.specimen_id == specimen_id, OrderItem.state != ItemState.CANCELLED)
         .order_by(OrderItem.position, Test.position, Test.code)

@@ -88,7 +88,8 @@ def _released(session: Session, specimen: Specimen, test_id: uuid.UUID) -> tuple
 
 def _stored(session: Session, item: OrderItem, result_id: uuid.UUID, before: Result) -> Result:
     after = session.get(Result, result_id, populate_existing=True)
-    if after is None or after.order_item_id != item.id or after.id == before.id:
+    of_item = after is not None and (after.order_item_id, after.specimen_id) == (item.id, item.specimen_id)
+    if after is None or not of_item or after.id == before.id:
         raise NotFound("amend.result_unknown", N_("没有这条可选用的结果。"))
     if after.state == ResultState.REJECTED:
         raise Conflict("amend.rejected", N_("这条结果已被判为无效，不能选用。"))

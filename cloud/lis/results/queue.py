@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TypeVar
 
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
@@ -13,12 +14,14 @@ from sqlalchemy.orm import Session
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem, Priority
 from cloud.lis.results.model import OPEN_STATES, Result, ResultSheet, ResultState
-from cloud.lis.specimens.model import Specimen
+from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.people.access import Subject, visible_to
 from cloud.people.model import Person
 
+T = TypeVar("T")
 SHOWN = 200
 """A longer queue is cut here; the page says how many wait in all."""
+CLOSED_SPECIMENS = (SpecimenState.REJECTED, SpecimenState.CANCELLED)
 UNFINISHED = (ItemState.ORDERED, ItemState.COLLECTED, ItemState.RECEIVED)
 
 
@@ -119,27 +122,34 @@ def _waiting(row: object) -> Waiting:
 
 def _open(subject: Subject) -> Select[Result]:
     return (
-        select(Result)
-        .join(Specimen, Specimen.id == Result.specimen_id)
+        _releasable(select(Result))
         .join(Person, Person.id == Specimen.person_id)
         .join(Test, Test.id == Result.test_id)
         .join(ResultSheet, ResultSheet.specimen_id == Specimen.id)
+        .where(Specimen.person_id.in_(visible_to(subject)))
+    )
+
+
+def _releasable(query: Select[T]) -> Select[T]:
+    """Open values that a release can still take: none of a rejected tube or a cancelled test, which would wait for
+    ever and hide the others.
+    """
+    return (
+        query.join(Specimen, Specimen.id == Result.specimen_id)
+        .join(OrderItem, (OrderItem.id == Result.order_item_id) & (OrderItem.specimen_id == Result.specimen_id))
         .where(
             Result.chosen,
             Result.after_release.is_(False),
             Result.state.in_(OPEN_STATES),
-            Specimen.person_id.in_(visible_to(subject)),
+            Specimen.state.not_in(CLOSED_SPECIMENS),
+            OrderItem.state != ItemState.CANCELLED,
         )
     )
 
 
 def waiting_count(session: Session) -> int:
     """How many specimens wait, for the home page."""
-    found = session.scalar(
-        select(func.count(func.distinct(Result.specimen_id))).where(
-            Result.chosen, Result.after_release.is_(False), Result.state.in_(OPEN_STATES)
-        )
-    )
+    found = session.scalar(_releasable(select(func.count(func.distinct(Result.specimen_id))).select_from(Result)))
     return found or 0
 
 

@@ -82,11 +82,14 @@ def set_two_persons(session: Session, *, section: str, value: bool, by: str, rea
 
 
 def _lines(session: Session, specimen_id: uuid.UUID) -> list[tuple[OrderItem, Test, Result | None]]:
-    """Every live ordered test of the specimen with its chosen value."""
+    """Every live ordered test of the specimen with its chosen value, never that of a rejected tube before it."""
     rows = session.execute(
         select(OrderItem, Test, Result)
         .join(Test, Test.id == OrderItem.test_id)
-        .outerjoin(Result, (Result.order_item_id == OrderItem.id) & Result.chosen)
+        .outerjoin(
+            Result,
+            (Result.order_item_id == OrderItem.id) & (Result.specimen_id == OrderItem.specimen_id) & Result.chosen,
+        )
         .where(OrderItem.specimen_id == specimen_id, OrderItem.state != ItemState.CANCELLED)
         .order_by(OrderItem.position, Test.position)
         .execution_options(populate_existing=True)

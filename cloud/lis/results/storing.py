@@ -96,7 +96,8 @@ def store_results(
         history.setdefault(row.order_item_id, []).append(row)
     entries: list[Entry] = []
     for at, observation, match in placed:
-        first = resent_of(history.get(match.item.id, []), instrument_id, observation)
+        same_tube = [each for each in history.get(match.item.id, []) if each.specimen_id == specimen.id]
+        first = resent_of(same_tube, instrument_id, observation)
         if first is not None:
             session.add(
                 ResultResend(result_id=first.id, inbox_id=source.inbox_id, ordinal=at, received_at=source.received_at)
@@ -169,6 +170,8 @@ def settle_choice(session: Session, added: Sequence[Result]) -> None:
 
 def resent_of(earlier: Sequence[Result], instrument_id: uuid.UUID | None, observation: Observation) -> Result | None:
     """The result that the instrument sends a second time, if it is one: alike in all that it says of the measurement.
+
+    `earlier`: the values of this tube (a test whose tube was rejected is measured again on another), oldest first.
 
     A value without a time or run number can only repeat the newest of its instrument (what lies before it was measured
     again since); after a rerun was asked for, it is taken for the rerun.

@@ -41,7 +41,8 @@ def reject(
 ) -> Rejected:
     """Refuse a tube. Its unfinished tests go to a new one, linked to this, or are cancelled (`recollect` false).
 
-    Results that exist already stay with the rejected tube: whoever releases them sees its state.
+    Values that exist already stay with the rejected tube, whose values are never released: their tests are measured
+    again on the new one (haemolysis is often seen only when the values are there). Released tests stay as they are.
     """
     if reason_code not in set(RejectionReason):
         raise Invalid("reason_unknown", N_("请选择拒收原因。"))
@@ -94,7 +95,7 @@ _OPEN = (ItemState.ORDERED, ItemState.COLLECTED, ItemState.RECEIVED)
 def _hand_over(session: Session, specimen_id: uuid.UUID, replacement_id: uuid.UUID) -> None:
     session.execute(
         update(OrderItem)
-        .where(OrderItem.specimen_id == specimen_id, OrderItem.state.in_(_OPEN))
+        .where(OrderItem.specimen_id == specimen_id, OrderItem.state.in_((*_OPEN, ItemState.RESULTED)))
         .values(specimen_id=replacement_id, state=ItemState.ORDERED)
     )
 
