@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.kit.db import begin
@@ -15,10 +17,12 @@ from cloud.lis.instruments import service as instruments
 from cloud.lis.orders import service as orders
 from cloud.lis.specimens import refusal
 from cloud.lis.specimens import service as specimens
+from cloud.lis.specimens.model import Specimen
 from cloud.lis.worklists import service as worklists
 from cloud.lis.worklists.model import WorklistRow
 from protocols.uplink.envelope import Worklist
 from tests.support.lab import GATEWAY, Lab, labelled, open_lab, react, received
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -149,3 +153,55 @@ def test_an_instrument_out_of_service_is_told_nothing(lab: Lab) -> None:
     received(lab, ("HGB",))
     with begin() as session:
         assert worklists.entries_after(session, GATEWAY, 0) == []
+
+
+@pytest.mark.req("GW-7")
+def test_a_cancellation_that_overtakes_a_slower_reaction_is_not_undone_by_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two job workers at one tube: who read it before the cancellation must not write after it."""
+    accession = labelled(lab, ("HGB",))
+    with begin() as session:
+        tube = specimens.receive(session, accession, by="system")
+    read, may_write, cancelled_told = threading.Event(), threading.Event(), threading.Event()
+    plain = worklists._wanted
+
+    def slow(session: Session, specimen: Specimen) -> dict[str, dict[str, Any]]:
+        found = plain(session, specimen)
+        if threading.current_thread().name == "slow":
+            read.set()
+            may_write.wait(10)
+        return found
+
+    monkeypatch.setattr(worklists, "_wanted", slow)
+
+    def refresh() -> None:
+        with begin() as session:
+            worklists.refresh(session, tube.id)
+
+    def quick() -> None:
+        refresh()
+        cancelled_told.set()
+
+    first = threading.Thread(target=refresh, name="slow")
+    first.start()
+    assert read.wait(10)
+    with begin() as session:
+        orders.cancel_order(session, tube.order_id, reason="医生要求", by="staff:lab", after_receipt=True)
+    second = threading.Thread(target=quick)
+    second.start()
+    eventually(lambda: cancelled_told.is_set() or _somebody_waits_for_a_lock())
+    may_write.set()
+    first.join()
+    second.join()
+    with begin() as session:
+        newest = worklists.entries_after(session, GATEWAY, 0)
+    assert [each.orders for each in newest] in ([], [{}])
+
+
+def _somebody_waits_for_a_lock() -> bool:
+    with begin() as session:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(session.scalar(text(waiting)))

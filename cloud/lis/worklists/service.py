@@ -34,9 +34,10 @@ ON_THE_BENCH = (ItemState.RECEIVED, ItemState.RESULTED)
 def refresh(session: Session, specimen_id: uuid.UUID) -> list[str]:
     """Tell every box what is to be done on this specimen now; gives the boxes that got a new revision.
 
-    Repeating changes nothing.
+    Repeating changes nothing. One at a time for each specimen, reading included: who read it before a cancellation
+    must not write after it.
     """
-    specimen = session.get(Specimen, specimen_id, populate_existing=True)
+    specimen = session.get(Specimen, specimen_id, populate_existing=True, with_for_update={"key_share": True})
     if specimen is None:
         return []
     wanted = _wanted(session, specimen)
