@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edge.clock import Moment, to_microseconds
-from edge.store.rows import Draft, Kept, crc_of_message
+from edge.store.rows import Draft, Kept, crc_of_message, frame_ids
 from protocols.uplink.envelope import WorklistEntry
 from protocols.uplink.items import order_to_json
 
@@ -197,7 +197,7 @@ class Ledger:
                 ORDER BY sequence LIMIT ?""",
             (row.id, row.delivered_through, received_before, max(limit, 0)),
         ).fetchall()
-        frames = [(frame,) for _, listed in found for frame in json.loads(listed)]
+        frames = [(frame,) for _, listed in found for frame in frame_ids(listed) or ()]
         self._connection.executemany("DELETE FROM journal WHERE id = ?", frames)
         self._connection.executemany("DELETE FROM outbox WHERE id = ?", [(id_,) for id_, _ in found])
         return len(found)

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.clock import Moment, from_microseconds
 from edge.store.ledger import open_frame_rows
-from edge.store.rows import NO_CONTENT, LinkPosition, OpenFrame, crc_of_message, message_of
+from edge.store.rows import NO_CONTENT, LinkPosition, OpenFrame, crc_of_message, frame_ids, message_of
 from edge.store.schema import connect
 from protocols.model import Order
 from protocols.uplink.envelope import Message, MessageState
@@ -95,9 +95,10 @@ class Reader:
         return messages
 
     def _message(self, row: sqlite3.Row) -> Message:
+        """Never raises for a damaged row: it would keep every message behind it on the box."""
         raws, raw_is_whole = self._raws(row["frames"])
-        content, state, reason = row["content"], MessageState(row["state"]), row["reason"]
-        if crc_of_message(row["frames"], content) != row["crc"]:
+        content, state, reason = row["content"], row["state"], row["reason"]
+        if state not in set(MessageState) or crc_of_message(row["frames"], content) != row["crc"]:
             content, state, reason = NO_CONTENT, MessageState.UNDECODED, _DAMAGED
         elif not raw_is_whole:
             reason = _DAMAGED_RAW
@@ -107,7 +108,7 @@ class Reader:
             clock_sure=bool(row["clock_sure"]),
             driver=row["driver"],
             driver_version=row["driver_version"],
-            state=state,
+            state=MessageState(state),
             reason=reason,
             content=content,
             raws=raws,
@@ -115,7 +116,9 @@ class Reader:
 
     def _raws(self, listed: str) -> tuple[list[bytes], bool]:
         """The frames' bytes in their order, and whether each is what was written."""
-        ids = json.loads(listed)
+        ids = frame_ids(listed)
+        if ids is None:
+            return [], False
         marks = ",".join("?" * len(ids))
         rows = self._connection.execute(
             f"SELECT raw, crc FROM journal WHERE id IN ({marks}) ORDER BY id",  # noqa: S608 - only question marks

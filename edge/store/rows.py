@@ -72,6 +72,14 @@ def crc_of_message(frames: str, content: str) -> int:
     return zlib.crc32(content.encode(), zlib.crc32(frames.encode()))
 
 
+def frame_ids(listed: str) -> list[int] | None:
+    """Journal ids of a message's frames as the outbox lists them; None where the list is damaged."""
+    try:
+        return [int(each) for each in json.loads(listed)]
+    except (TypeError, ValueError):
+        return None
+
+
 def message_of(
     *,
     sequence: int,

@@ -297,3 +297,23 @@ def test_a_refused_frame_never_lends_its_journal_id_to_a_frame_of_another_link(t
         other = keep(store, "bs", b"of another patient", message=False).frames
         assert not set(refused) & set(other)
         assert store.write(lambda ledger: [each for each in refused if ledger.is_open(each)]) == []
+
+
+@pytest.mark.req("GW-9")
+@pytest.mark.parametrize(("column", "damage"), [("frames", "[1"), ("frames", '{"1":2}'), ("state", "decodee")])
+def test_a_message_damaged_beyond_reading_stops_no_other(
+    store: Store, tmp_path: Path, column: str, damage: str
+) -> None:
+    keep(store, "xn", b"raw bytes")
+    keep(store, "xn", b"more bytes")
+    with sqlite3.connect(tmp_path / "box.db") as direct:
+        direct.execute(f"UPDATE outbox SET {column} = ? WHERE sequence = 1", [damage])
+    direct.close()
+    reader = store.reader()
+    first, second = reader.undelivered("xn", 0, 10, 10**6)
+    reader.close()
+    assert (first.sequence, first.state, first.items) == (1, MessageState.UNDECODED, ())
+    assert first.reason is not None
+    assert (second.state, second.raw) == (MessageState.DECODED, b"more bytes")
+    deliver(store, "xn", 2)
+    assert store.write(lambda ledger: ledger.prune_delivered(2**62, 100)) == 2
