@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
-from cloud.gateways import downlink, rules
+from cloud.gateways import rules
 from cloud.gateways.arrivals import (
     Arrival,
     Identity,
@@ -31,7 +31,6 @@ from cloud.gateways.arrivals import (
     read_state,
     refused_row,
     reused_identity,
-    state_json,
 )
 from cloud.gateways.model import (
     Gateway,
@@ -40,7 +39,7 @@ from cloud.gateways.model import (
     LostRange,
     Quarantine,
 )
-from cloud.kit import clock
+from cloud.gateways.states import store_state
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin
 from cloud.kit.live import announce
@@ -229,20 +228,6 @@ def lost_ranges(session: Session, key: LinkKey, *, after: int) -> list[tuple[int
         .order_by(LostRange.first)
     )
     return [(row.first, row.last) for row in rows]
-
-
-def store_state(session: Session, state: GatewayState) -> None:
-    """Keep a box's description of itself unless a newer one is stored; its worklist revision goes with it."""
-    gateway = session.get(Gateway, state.gateway, with_for_update={"key_share": True}, populate_existing=True)
-    if gateway is None or not rules.newer_state(
-        gateway.last_state_at, gateway.epoch, state.at, state.epoch, clock.now(), sure=state.clock_sure
-    ):
-        return
-    gateway.epoch = state.epoch
-    gateway.last_state = state_json(state)
-    gateway.last_state_at = state.at
-    gateway.worklist_revision_acked = state.worklist_revision
-    downlink.consider(session, gateway)
 
 
 def _gateways(session: Session, ids: set[str]) -> dict[str, RegisteredGateway]:

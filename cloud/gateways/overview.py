@@ -27,6 +27,15 @@ NEEDS_A_PERSON = or_(
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBack:
+    """What the box said at `at`, and the highest sequence it had received before."""
+
+    said: int
+    stored: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LinkLine:
     """One link of one box: what the box says and what is applied here."""
 
@@ -43,8 +52,8 @@ class LinkLine:
     gap: tuple[int, int] | None
     gap_since: datetime | None
     gap_requests: int
-    behind: bool
-    """The box counts lower than we do: it was restored from an old copy."""
+    rolled_back: RolledBack | None
+    """The box counted lower than what it had received before: it was restored from an old copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,35 +102,41 @@ def _links(gateway: Gateway, said: Mapping[str, Any], cursors: list[LinkCursor])
     """What the box names, and what it does not name any more but still has a gap here."""
     applied = {(each.epoch, each.link): each for each in cursors}
     epoch = gateway.epoch or ""
-    found = [_link(epoch, each, applied.pop((epoch, each["link"]), None)) for each in said.get("links", ())]
+    back = {link: _rolled_back(found) for link, found in (gateway.rolled_back or {}).items()}
+    found = [
+        _link(epoch, each, applied.pop((epoch, each["link"]), None), back.get(each["link"]))
+        for each in said.get("links", ())
+    ]
     found += [
-        _link(each.epoch, {"link": each.link}, each)
+        _link(each.epoch, {"link": each.link}, each, back.get(each.link) if each.epoch == epoch else None)
         for each in applied.values()
         if each.gap_first is not None or each.epoch == epoch or not epoch
     ]
     return tuple(sorted(found, key=lambda each: (each.link, each.epoch)))
 
 
-def _link(epoch: str, said: Mapping[str, Any], cursor: LinkCursor | None) -> LinkLine:
+def _rolled_back(found: Mapping[str, Any]) -> RolledBack:
+    return RolledBack(int(found["said"]), int(found["stored"]), datetime.fromisoformat(found["at"]))
+
+
+def _link(epoch: str, said: Mapping[str, Any], cursor: LinkCursor | None, back: RolledBack | None) -> LinkLine:
     received = said.get("last_received_at")
     gap = cursor is not None and cursor.gap_first is not None and cursor.gap_last is not None
-    through = cursor.applied_through if cursor else 0
-    last = int(said.get("last_sequence", 0))
     return LinkLine(
         link=str(said["link"]),
         epoch=epoch,
         state=str(said.get("state", "")),
         driver=str(said.get("driver", "")),
         last_received_at=datetime.fromisoformat(received) if received else None,
-        last_sequence=last,
+        last_sequence=int(said.get("last_sequence", 0)),
         waiting=int(said.get("waiting", 0)),
         refused_frames=int(said.get("refused_frames", 0)),
         answered_queries=int(said.get("answered_queries", 0)),
-        applied_through=through,
+        applied_through=cursor.applied_through if cursor else 0,
         gap=(cursor.gap_first, cursor.gap_last) if gap else None,  # type: ignore[union-attr, arg-type]
         gap_since=cursor.gap_since if cursor else None,
         gap_requests=cursor.gap_requests if cursor else 0,
-        behind="last_sequence" in said and through > last,
+        rolled_back=back,
     )
 
 

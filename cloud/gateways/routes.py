@@ -99,6 +99,12 @@ def _boxes(session: Transaction) -> dict[str, object]:
     }
 
 
+@router.post("/{gateway_id}/rollback-handled")
+def rollback_handled(session: Transaction, staff: Engineer, gateway_id: str) -> Response:
+    service.rollback_handled(session, gateway_id, by=staff.actor)
+    return RedirectResponse(PAGE, status_code=303)
+
+
 @router.get("/gap")
 def gap_page(request: Request, session: Transaction, staff: Engineer, gateway: str, epoch: str, link: str) -> Response:
     """The gap that a link stands at, and the form that declares it lost: a page of its own, it must not change live."""

@@ -15,6 +15,8 @@ GAP_REPEAT_FIRST = timedelta(seconds=15)
 GAP_REPEAT_MAX = timedelta(minutes=10)
 WORKLIST_PATIENCE = timedelta(seconds=10)
 CLOCK_AHEAD = timedelta(minutes=5)
+COMMIT_GRACE = timedelta(seconds=10)
+"""A box notes the moment of a message before the message is durable and counted; a worn disk takes seconds."""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,11 @@ def newer_state(
     if known_at is None or known_epoch != epoch or not sure:
         return True
     return at >= known_at or known_at > now + CLOCK_AHEAD
+
+
+def received_surely_before(at: datetime) -> datetime:
+    """Messages received before this moment (the box's clock) are counted in what the box said at `at`."""
+    return at - COMMIT_GRACE
 
 
 def received_at(of_box: datetime, clock_sure: bool, stored_at: datetime) -> datetime:

@@ -138,6 +138,25 @@ def _any_stored(session: Session, cursor: LinkCursor) -> bool:
     return session.execute(found.limit(1)).first() is not None
 
 
+def rollback_handled(session: Session, gateway_id: str, *, by: str) -> None:
+    """Somebody dealt with a box whose data went back. One that still counts too low is noticed again when it speaks."""
+    gateway = session.get(Gateway, gateway_id, with_for_update=True, populate_existing=True)
+    if gateway is None:
+        raise NotFound("gateway.unknown", N_("没有登记这个网关。"))
+    if gateway.rolled_back is None:
+        return
+    before = gateway.rolled_back
+    gateway.rolled_back = None
+    announce(session, "gateways")
+    record(
+        session,
+        actor=by,
+        action="gateway.rollback_handled",
+        aggregate=("gateway", gateway_id),
+        before={"rolled_back": before},
+    )
+
+
 def apply_again(session: Session, inbox_id: uuid.UUID, *, by: str) -> InboxMessage:
     """The cause of a quarantine was cured: the message waits once more and is applied out of its turn, late.
 

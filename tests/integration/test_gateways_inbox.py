@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -23,7 +23,7 @@ from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
 from cloud.lis.results.service import MessageSource
 from protocols.model import Item, Undecoded
-from protocols.uplink.envelope import Envelope, GatewayState, LinkState, MessageState, state_topic, up_topic
+from protocols.uplink.envelope import Envelope, GatewayState, LinkState, Message, MessageState, state_topic, up_topic
 from tests.support.gateways import (
     EPOCH,
     MORNING,
@@ -361,6 +361,68 @@ def test_messages_that_a_broker_lost_behind_the_last_one_are_asked_for() -> None
     ((gateway, request),) = tell(_state(20, 0, last=5)).gaps
     assert (gateway, request.link, request.first, request.last) == ("box-a", "xn", 3, 5)
     assert tell(_state(21, 0, last=5, waiting=3)).gaps == []
+
+
+def _received(sequence: int, seconds: int, **more: object) -> Message:
+    return replace(message(sequence), received_at=MORNING + timedelta(seconds=seconds), **more)  # type: ignore[arg-type]
+
+
+def _rolled_back() -> dict[str, object] | None:
+    with begin() as session:
+        return session.get_one(Gateway, "box-a").rolled_back
+
+
+@pytest.mark.req("GW-10")
+@pytest.mark.parametrize("after_s", [0, 1, 25], ids=["the same moment", "while it spoke", "long after"])
+def test_messages_received_since_a_box_last_spoke_are_no_sign_of_an_old_copy(after_s: int) -> None:
+    tell(_state(20, 0, last=2))
+    store(envelope("box-a", "xn", [_received(1, 1), _received(2, 2), _received(3, 20 + after_s)]))
+    assert _rolled_back() is None
+    tell(_state(20, 0, last=2))
+    assert _rolled_back() is None
+
+
+@pytest.mark.req("GW-10")
+def test_a_message_that_was_not_durable_yet_when_the_box_spoke_is_no_sign_of_an_old_copy() -> None:
+    store(envelope("box-a", "xn", [_received(1, 1), _received(2, 19)]))
+    tell(_state(20, 0, last=1))
+    assert _rolled_back() is None
+
+
+@pytest.mark.req("GW-10")
+def test_a_box_that_counts_lower_than_it_did_is_remembered_until_somebody_has_looked() -> None:
+    store(envelope("box-a", "xn", [_received(1, 1), _received(2, 2), _received(3, 3)]))
+    tell(_state(30, 0, last=1))
+    seen = {"xn": {"said": 1, "stored": 3, "at": MORNING.replace(second=30).isoformat()}}
+    assert _rolled_back() == seen
+    tell(_state(40, 0, last=3))
+    assert _rolled_back() == seen, "a box that counted up again had its data rolled back all the same"
+    with begin() as session:
+        service.rollback_handled(session, "box-a", by="staff:1")
+    tell(_state(50, 0, last=3))
+    assert _rolled_back() is None
+
+
+@pytest.mark.req("GW-10")
+def test_an_emptied_box_begins_anew_and_is_not_rolled_back() -> None:
+    store(envelope("box-a", "xn", [_received(1, 1), _received(2, 2)]))
+    tell(_state(30, 0, last=1))
+    assert _rolled_back() is not None
+    tell(replace(_state(40, 0, last=0), epoch="another"))
+    assert _rolled_back() is None
+
+
+@pytest.mark.parametrize("unsure", ["the message's", "the box's"])
+def test_a_clock_that_is_not_sure_proves_nothing(unsure: str) -> None:
+    store(envelope("box-a", "xn", [_received(1, 1, clock_sure=unsure != "the message's")]))
+    tell(replace(_state(30, 0, last=0), clock_sure=unsure != "the box's"))
+    assert _rolled_back() is None
+
+
+def test_the_tail_of_a_broken_message_is_numbered_late_and_is_no_sign_of_an_old_copy() -> None:
+    store(envelope("box-a", "xn", [_received(1, 1, state=MessageState.INCOMPLETE, items=())]))
+    tell(_state(50, 0, last=0))
+    assert _rolled_back() is None
 
 
 def test_a_worker_that_takes_over_knows_which_links_wait() -> None:

@@ -207,3 +207,20 @@ def test_an_old_gap_of_a_silent_epoch_stays_visible(site: Site) -> None:
     page = site.staff("technician").get("/staff/gateways").text
     assert "缺第 2 至 2 条" in page
     assert "已催 4 次" in page
+
+
+@pytest.mark.req("GW-10", "GW-14")
+def test_a_box_restored_from_an_old_copy_is_shown_until_the_engineer_has_looked(site: Site) -> None:
+    store(message(1), message(2))
+    engineer = site.staff("field_engineer")
+    link = LinkState("xn", "open", "sysmex_xn", MORNING, 1, 0)
+    state = GatewayState("box-a", EPOCH, clock.now(), True, "1", 0, (link,))
+    Inbox(begin, 0).store([Arrival(state_topic(0, "box-a"), state.to_bytes())])
+    page = engineer.get("/staff/gateways").text
+    assert "网关数据被回退" in page
+    assert "只报告到第 1 条，此前已收到第 2 条" in page
+    assert site.staff("technician").post("/staff/gateways/box-a/rollback-handled").status_code == 403
+    assert engineer.post("/staff/gateways/no-such-box/rollback-handled").status_code == 404
+    answer = engineer.post("/staff/gateways/box-a/rollback-handled")
+    assert answer.status_code == 200
+    assert "网关数据被回退" not in answer.text
