@@ -37,7 +37,10 @@ def consider(session: Session, gateway: Gateway) -> None:
     newest = worklists.newest_revision(session, gateway.id)
     reported = gateway.worklist_revision_acked
     if reported > newest:
+        # Only a database from a backup is behind its boxes: they would take its next revisions for old ones.
         log.error("box_ahead_of_worklist", gateway=gateway.id, reported=reported, newest=newest)
+        if worklists.overtake(session, gateway.id, reported):
+            request(session, gateway.id, again=True)
     elif rules.worklist_to_send(
         reported, gateway.worklist_revision_sent, newest, gateway.worklist_sent_at, clock.now()
     ):

@@ -147,3 +147,13 @@ def test_a_broker_that_is_away_fails_no_job_and_the_boxes_next_word_sends_it(
 
 def test_a_worklist_of_an_unregistered_box_is_no_failure(laboratory: None) -> None:
     assert downlink.send(begin, str(uuid.uuid4()), again=False) == 0
+
+
+@pytest.mark.req("GW-7")
+def test_a_box_that_is_ahead_of_a_restored_laboratory_gets_its_orders_again(laboratory: None) -> None:
+    with begin() as session:
+        session.merge(WorklistCounter(gateway="box-a", revision=3))
+    the_box_says(40)
+    with begin() as session:
+        assert session.get_one(WorklistCounter, "box-a").revision == 43
+    assert waiting_jobs() == [{"gateway": "box-a", "again": True}]

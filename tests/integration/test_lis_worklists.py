@@ -205,3 +205,23 @@ def _somebody_waits_for_a_lock() -> bool:
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
         return bool(session.scalar(text(waiting)))
+
+
+@pytest.mark.req("GW-7")
+def test_a_laboratory_restored_from_a_backup_overtakes_what_the_box_already_has(lab: Lab) -> None:
+    first, second = received(lab, ("HGB",)), received(lab, ("ALT",))
+    with begin() as session:
+        assert worklists.overtake(session, GATEWAY, 40)
+        assert not worklists.overtake(session, GATEWAY, 40), "it is ahead by now"
+    third = received(lab, ("HGB",))
+    with begin() as session:
+        entries = worklists.entries_after(session, GATEWAY, 40)
+    assert [(each.revision, each.specimen) for each in entries] == [(41, first), (42, second), (43, third)]
+
+
+def test_a_revision_that_no_laboratory_gave_is_not_believed(lab: Lab) -> None:
+    received(lab, ("HGB",))
+    with begin() as session:
+        assert not worklists.overtake(session, GATEWAY, 2**63)
+        assert worklists.overtake(session, "gw-new", 7)
+        assert worklists.newest_revision(session, "gw-new") == 7

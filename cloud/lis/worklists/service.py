@@ -28,6 +28,7 @@ LIFE = timedelta(hours=72)
 """How long a box answers queries about a received specimen: reruns happen within days, and its memory is small."""
 KEPT = timedelta(days=30)
 """How long expired revisions stay in the database."""
+_BELIEVABLE = 2**62
 ON_THE_BENCH = (ItemState.RECEIVED, ItemState.RESULTED)
 
 
@@ -147,6 +148,28 @@ def entries_after(session: Session, gateway: str, revision: int, limit: int = 50
 def newest_revision(session: Session, gateway: str) -> int:
     """The newest revision of a box's worklist; 0 when it never had one."""
     return session.scalar(select(WorklistCounter.revision).where(WorklistCounter.gateway == gateway)) or 0
+
+
+def overtake(session: Session, gateway: str, revision: int) -> bool:
+    """Move a box's worklist, in its order, behind a revision that the box says it has and we never gave; whether it did.
+
+    A database restored from a backup gives its revisions a second time, and the box would take each for known. Numbers
+    beyond 2^62 are not believed.
+    """
+    if not newest_revision(session, gateway) < revision < _BELIEVABLE:
+        return False
+    counter = insert(WorklistCounter).values(gateway=gateway, revision=revision)
+    moved = {"revision": WorklistCounter.revision + revision}
+    session.execute(
+        counter.on_conflict_do_update(index_elements=["gateway"], set_=moved, where=WorklistCounter.revision < revision)
+    )
+    session.execute(
+        update(WorklistRow)
+        .where(WorklistRow.gateway == gateway, WorklistRow.revision < revision)
+        .values(revision=WorklistRow.revision + revision)
+        .execution_options(synchronize_session=False)
+    )
+    return True
 
 
 def prune(session: Session) -> int:
