@@ -88,5 +88,9 @@ def _fail(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-if __name__ == "__main__":
+def main() -> None:
     app()
+
+
+if __name__ == "__main__":
+    main()
