@@ -165,6 +165,7 @@ def _place(
         placer_number=key,
         ordered_at=first.ordered_at,
         ordered_by=first.ordered_by or BY,
+        by=BY,
         visit_number=visit.number,
         diagnosis=diagnosis,
     )

@@ -15,6 +15,7 @@ from cloud.config import settings
 from cloud.his.model import HisCode, HisMessage, IncomingState
 from cloud.his.server import HisServer, run
 from cloud.hospital.model import Department
+from cloud.kit.audit import AuditEntry
 from cloud.kit.db import begin, engine
 from cloud.kit.presence import NotThere
 from cloud.lis.catalog import load
@@ -115,6 +116,8 @@ def test_an_order_reaches_the_laboratory_with_its_patient_and_department(his: Hi
         assert session.get_one(Department, order.department_id).name == "内科门诊"
         assert session.get_one(Person, order.person_id).name == "王小梅"
         assert len(orders.items_of(session, order.id)) > 10
+        actors = select(AuditEntry.actor).where(AuditEntry.action == "order.place")
+        assert session.scalars(actors).all() == ["his"], "whoever ordered is named on the order; the HIS acted here"
 
 
 def test_the_same_message_again_is_answered_with_the_same_bytes_and_ordered_once(

@@ -43,13 +43,16 @@ def place_order(
     placer_number: str | None = None,
     ordered_at: datetime | None = None,
     ordered_by: str,
+    by: str | None = None,
     visit_number: str | None = None,
     diagnosis: str | None = None,
 ) -> Order:
     """A new order, or the one that this placer number of this source already made (a HIS sends twice).
 
-    `items` are codes of panels or tests. Raises `Invalid` for an unknown code, department or priority, `NotFound` for
-    an unknown person, `Conflict` when the number was used for somebody else. No placer number: our own number is it.
+    `ordered_by` is who asked, as the report names them; `by` is who acted here, as the audit trail names them (``his``
+    for an order that came by wire; None: the same). `items` are codes of panels or tests. No placer number: our own
+    number is it. Raises `Invalid` for an unknown code, department or priority, `NotFound` for an unknown person,
+    `Conflict` when the number was used for somebody else.
     """
     person = people.get(session, person_id)
     department = session.get(Department, department_id)
@@ -93,7 +96,7 @@ def place_order(
             priority=priority,
         ),
     )
-    _record(session, placed, "order.place", ordered_by, after={"number": number, "items": list(items)})
+    _record(session, placed, "order.place", by or ordered_by, after={"number": number, "items": list(items)})
     return placed
 
 
