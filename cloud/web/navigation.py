@@ -35,6 +35,12 @@ def for_permissions(permissions: Collection[str]) -> list[Entry]:
     return sorted(found, key=lambda entry: (entry.position, entry.href))
 
 
+def current(path: str) -> str | None:
+    """The address of the entry that the page at `path` belongs to: of those that lead there, the longest."""
+    leading = [href for href in _entries if path == href or path.startswith(f"{href}/")]
+    return max(leading, key=len, default=None)
+
+
 def groups(permissions: Collection[str]) -> list[tuple[str, list[Entry]]]:
     """The same, by group, groups in the order of their first entry."""
     by_group: dict[str, list[Entry]] = {}

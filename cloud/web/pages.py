@@ -45,6 +45,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "request": request,
         "path": request.url.path,
         "staff": staff,
+        "current_entry": navigation.current(request.url.path),
         "navigation": navigation.groups(staff.permissions) if staff else [],
         "csrf_token": csrf.token(request),
         "language": i18n.language(),

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from cloud.kit.db import begin
 from cloud.kit.live import announce
 from cloud.staff import worklist
+from tests.support.screens import too_wide
 from tests.support.site import PASSWORD, Site, hire_cast, running_site
 from tests.support.waiting import eventually
 
@@ -71,7 +72,8 @@ def desk(site: Site, chromium: Browser) -> Iterator[Page]:
 
 
 def _ready(page: Page) -> None:
-    page.wait_for_function("document.documentElement.dataset.ready")
+    """Not `wait_for_function`: it polls by eval, which the pages' own policy refuses."""
+    expect(page.locator("html[data-ready]")).to_have_count(1)
 
 
 @pytest.mark.req("UX-1", "LIS-18")
@@ -155,4 +157,42 @@ def test_a_phone_sees_the_whole_home_page_without_scrolling_sideways(site: Site,
             page.keyboard.press("Enter")
             page.wait_for_url("**/staff")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    menu = page.get_by_role("navigation")
+    expect(menu).to_be_hidden()
+    page.get_by_role("link", name="打开菜单").click()
+    expect(menu).to_be_visible()
+    assert menu.get_by_role("link").count() > 8
+    assert too_wide(page) == []
+    menu.get_by_role("link", name="收起菜单").click()
+    expect(menu).to_be_hidden()
     context.close()
+
+
+CONTRAST = """() => {
+    const parse = text => { // drawn on a canvas, so that every way to write a colour becomes numbers
+        const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
+        canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+        return canvas.getImageData(0, 0, 1, 1).data;
+    };
+    const light = ([r, g, b]) => [r, g, b].map(each => each / 255)
+        .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, each, i) => sum + each * [0.2126, 0.7152, 0.0722][i], 0);
+    const found = {};
+    for (const name of ['alert alert-warning', 'alert alert-danger', 'alert alert-info', 'alert alert-success',
+            'tone-badge tone-warn', 'tone-badge tone-bad', 'tone-badge tone-good', 'tone-badge tone-info',
+            'desk-trial']) {
+        const box = Object.assign(document.createElement('div'), {className: name, textContent: '文字'});
+        document.querySelector('main').append(box);
+        const style = getComputedStyle(box);
+        const [a, b] = [light(parse(style.color)), light(parse(style.backgroundColor))];
+        found[name] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    }
+    return found;
+}"""
+
+
+@pytest.mark.req("UX-1")
+def test_notes_and_marks_can_be_read(desk: Page) -> None:
+    found = desk.evaluate(CONTRAST)
+    assert len(found) == 9
+    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}, "WCAG 2.2, 1.4.3: at least 4.5 to 1"

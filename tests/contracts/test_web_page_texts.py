@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.page_texts import CLOUD, sentences, templates, translations
+from tests.support.page_texts import CLOUD, sentences, templates, translations, wordings
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 PLACEHOLDERS = re.compile(r"%\((\w+)\)s|\{(\w+)\}")
@@ -32,6 +32,30 @@ def test_every_sentence_has_its_english() -> None:
     missing = {sentence: files for sentence, files in sentences().items() if sentence not in english}
     shown = "\n".join(f"  {', '.join(sorted(files))}: {sentence}" for sentence, files in sorted(missing.items()))
     assert not missing, f"{len(missing)} sentences have no English:\n{shown}"
+
+
+def _disagreements(catalogs: list[Path] | None = None) -> list[str]:
+    return [
+        f"{sentence}: " + "; ".join(f"{' / '.join(english)} ({', '.join(files)})" for english, files in said.items())
+        for sentence, said in wordings(catalogs).items()
+        if len(said) > 1
+    ]
+
+
+@pytest.mark.req("UX-1")
+def test_one_sentence_has_one_english_in_all_slices() -> None:
+    found = _disagreements()
+    assert not found, "pages share their catalogs, so the first would win:\n" + "\n".join(found)
+
+
+def test_two_catalogs_that_disagree_are_noticed(tmp_path: Path) -> None:
+    catalogs = []
+    for number, english in enumerate(("Look", "View", "View")):
+        catalogs.append(tmp_path / f"{number}.po")
+        catalogs[-1].write_text(f'msgid ""\nmsgstr ""\n\nmsgid "查看"\nmsgstr "{english}"\n', encoding="utf-8")
+    (found,) = _disagreements(catalogs)
+    assert "Look" in found
+    assert _disagreements(catalogs[1:]) == []
 
 
 def test_english_keeps_the_places_that_a_sentence_leaves_open() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from babel.messages.pofile import read_po
@@ -38,14 +38,21 @@ def sentences() -> dict[str, set[str]]:
 
 def translations() -> dict[str, tuple[str, ...]]:
     """msgid -> English forms, of all catalogs."""
-    found: dict[str, tuple[str, ...]] = {}
-    for path in sorted(CLOUD.glob("**/locale/en/LC_MESSAGES/messages.po")):
+    return {key: next(iter(said)) for key, said in wordings().items()}
+
+
+def wordings(catalogs: Iterable[Path] | None = None) -> dict[str, dict[tuple[str, ...], list[str]]]:
+    """msgid -> each of its English wordings -> the catalogs that say so."""
+    found: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for path in catalogs or sorted(CLOUD.glob("**/locale/en/LC_MESSAGES/messages.po")):
         with path.open("rb") as file:
-            for message in read_po(file, locale="en"):
-                key = message.id[0] if isinstance(message.id, tuple | list) else message.id
-                forms = message.string if isinstance(message.string, tuple | list) else (message.string,)
-                if key and all(forms):
-                    found[key] = tuple(str(form) for form in forms)
+            catalog = read_po(file, locale="en")
+        for message in catalog:
+            key = message.id[0] if isinstance(message.id, tuple | list) else message.id
+            forms = message.string if isinstance(message.string, tuple | list) else (message.string,)
+            if key and all(forms):
+                said = found.setdefault(key, {})
+                said.setdefault(tuple(str(form) for form in forms), []).append(str(path))
     return found
 
 

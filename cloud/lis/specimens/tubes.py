@@ -99,14 +99,14 @@ def age_text(birth_date: date | None, on: date) -> str:
 
 
 STEP_NAMES = {
-    "printed": N_("打印条码"),
+    "printed": N_("已打印条码"),
     "reprinted": N_("补打条码"),
     "bound": N_("绑定预制条码"),
     "tests_added": N_("加做项目"),
     "collected": N_("采集"),
     "received": N_("接收"),
     "rejected": N_("拒收"),
-    "cancelled": N_("取消"),
+    "cancelled": N_("已取消"),
     "done": N_("检验完成"),
 }
 STATE_NAMES = {
