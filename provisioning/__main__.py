@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from provisioning.box import box_configuration, parse_link
+from provisioning.box import box_configuration, parse_broker, parse_link
 from provisioning.broker import access_list, broker_configuration
 from provisioning.errors import ProvisioningError
 
@@ -25,21 +25,22 @@ def _write(path: Path, text: str) -> None:
 @app.command()
 def box(
     gateway: Annotated[str, typer.Option(help="Name of the box, as registered in the cloud")],
+    campus: Annotated[str, typer.Option(help="Code of the campus where the box stands")],
     output: Annotated[Path, typer.Option(help="Where edge.toml is written")],
     broker: Annotated[str, typer.Option(help="HOST:PORT of the broker")],
     link: Annotated[list[str], typer.Option(help="LINK:DRIVER:PORT, once per analyzer")],
     partition: Annotated[int, typer.Option(min=0)] = 0,
     store: Annotated[str, typer.Option(help="The box's database")] = "/var/lib/xinglin/edge.sqlite3",
+    ca_file: Annotated[str | None, typer.Option(help="Whom the box trusts as broker")] = None,
+    certificate_file: Annotated[str | None, typer.Option(help="The box's certificate")] = None,
+    key_file: Annotated[str | None, typer.Option(help="The box's key")] = None,
 ) -> None:
     """Write a gateway's configuration."""
-    host, _, port = broker.rpartition(":")
-    if not host or not port.isdigit():
-        raise ProvisioningError(f"--broker {broker!r}: give HOST:PORT, for example broker.hospital.example:8883")
     text = box_configuration(
         gateway=gateway,
+        campus=campus,
         partition=partition,
-        broker_host=host,
-        broker_port=int(port),
+        broker=parse_broker(broker, ca_file, certificate_file, key_file),
         store=store,
         links=[parse_link(each) for each in link],
     )

@@ -24,6 +24,27 @@ class LinkAnswer:
     port: dict[str, str | int]
 
 
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the box forwards to; with the three files it speaks TLS and shows its certificate."""
+
+    host: str
+    port: int
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+
+
+def parse_broker(answer: str, ca_file: str | None, certificate_file: str | None, key_file: str | None) -> Broker:
+    """``HOST:PORT`` and the files. Raises ProvisioningError."""
+    host, _, port = answer.rpartition(":")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ProvisioningError(f"--broker {answer!r}: give HOST:PORT, for example broker.hospital.example:8883")
+    if (certificate_file is None) != (key_file is None):
+        raise ProvisioningError("--certificate-file and --key-file belong together: give both or neither")
+    return Broker(host, int(port), ca_file, certificate_file, key_file)
+
+
 def parse_link(answer: str) -> LinkAnswer:
     """Raises ProvisioningError naming the part that is wrong."""
     parts = answer.split(":", 2)
@@ -74,7 +95,13 @@ def _toml(value: str | int) -> str:
 
 
 def box_configuration(
-    *, gateway: str, partition: int, broker_host: str, broker_port: int, store: str, links: list[LinkAnswer]
+    *,
+    gateway: str,
+    campus: str,
+    partition: int,
+    broker: Broker,
+    store: str,
+    links: list[LinkAnswer],
 ) -> str:
     """The TOML text. Raises ProvisioningError for names that cannot stand in a topic and for links given twice."""
     try:
@@ -90,15 +117,19 @@ def box_configuration(
         f"# Gateway {gateway}. Check it with: xinglin-edge check FILE",
         "[gateway]",
         f"id = {_toml(gateway)}",
+        f"campus = {_toml(campus)}",
         f"partition = {partition}",
         "",
         "[store]",
         f"path = {_toml(store)}",
         "",
         "[cloud]",
-        f"host = {_toml(broker_host)}",
-        f"port = {broker_port}",
+        f"host = {_toml(broker.host)}",
+        f"port = {broker.port}",
     ]
+    for key in ("ca_file", "certificate_file", "key_file"):
+        if value := getattr(broker, key):
+            lines.append(f"{key} = {_toml(value)}")
     for each in links:
         port = ", ".join(f"{key} = {_toml(value)}" for key, value in each.port.items())
         lines += ["", "[[links]]", f"id = {_toml(each.link)}", f"driver = {_toml(each.driver)}", f"port = {{ {port} }}"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from provisioning.box import box_configuration, parse_link
+from edge.config_file import load
+from provisioning.box import box_configuration, parse_broker, parse_link
 from provisioning.broker import access_list
 from provisioning.errors import ProvisioningError
 
@@ -14,9 +16,9 @@ from provisioning.errors import ProvisioningError
 def configuration(*links: str, gateway: str = "gw-1") -> str:
     return box_configuration(
         gateway=gateway,
+        campus="main",
         partition=2,
-        broker_host="broker.hospital.example",
-        broker_port=8883,
+        broker=parse_broker("broker.hospital.example:8883", None, None, None),
         store="/var/lib/xinglin/edge.sqlite3",
         links=[parse_link(each) for each in links],
     )
@@ -26,7 +28,7 @@ def configuration(*links: str, gateway: str = "gw-1") -> str:
 def test_answers_become_a_configuration_of_every_link() -> None:
     text = configuration("xn-1:sysmex_xn:tcp-listen:5001", "bs-1:mindray_bs:serial:/dev/ttyUSB0@19200,7E1")
     data = tomllib.loads(text)
-    assert data["gateway"] == {"id": "gw-1", "partition": 2}
+    assert data["gateway"] == {"id": "gw-1", "campus": "main", "partition": 2}
     assert data["links"][0]["port"] == {"kind": "tcp_listen", "host": "0.0.0.0", "port": 5001}
     assert data["links"][1]["port"] == {
         "kind": "serial",
@@ -36,6 +38,21 @@ def test_answers_become_a_configuration_of_every_link() -> None:
         "parity": "even",
         "stop_bits": 1,
     }
+
+
+def test_the_box_itself_accepts_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(configuration("xn-1:auto:tcp-listen:5001", "bs-1:mindray_bs:tcp-dial:192.0.2.10:5100"), "utf-8")
+    assert [link.id for link in load(path).links] == ["xn-1", "bs-1"]
+
+
+@pytest.mark.parametrize(
+    ("broker", "certificate", "what_it_says"),
+    [("broker.example", None, "HOST:PORT"), ("b:0", None, "HOST:PORT"), ("b:8883", "box.crt", "belong together")],
+)
+def test_a_broker_that_cannot_be_reached_so_is_refused(broker: str, certificate: str | None, what_it_says: str) -> None:
+    with pytest.raises(ProvisioningError, match=what_it_says):
+        parse_broker(broker, None, certificate, None)
 
 
 @pytest.mark.parametrize(
