@@ -122,7 +122,7 @@ class Inbox:
             result = Stored(quarantined=len(sorted_.refused))
             touched = self._store_messages(session, sorted_, result)
             _quarantine(session, sorted_.refused)
-            intakes = {key: self._intake(session, key) for key in touched}
+            intakes = {key: self._intake(session, key, min(touched[key])) for key in touched}
             for state in sorted_.states:
                 self._store_state(session, state, result)
             seen = {envelope.gateway for envelope, _ in sorted_.envelopes} | {each.gateway for each in sorted_.states}
@@ -181,13 +181,14 @@ class Inbox:
             self._announced = monotonic()
             announce(session, "gateways")
 
-    def _intake(self, session: Session, key: LinkKey) -> rules.Intake:
+    def _intake(self, session: Session, key: LinkKey, lowest: int | None = None) -> rules.Intake:
         """What is committed of a link: remembered, else read from the database (includes this transaction's rows)."""
         known = self._intakes.get(key)
         if known is None:
             return load_intake(session, key)
-        if known.beyond:  # somebody may have declared the range before them lost
-            known.skip(lost_ranges(session, key, after=known.through))
+        below = known.through if lowest is None else min(lowest - 1, known.through)
+        if known.beyond or below < known.through:  # somebody may have declared a range lost: before them, or with them
+            known.skip(lost_ranges(session, key, after=below))
         return known
 
     def _store_state(self, session: Session, state: GatewayState, result: Stored) -> None:
@@ -215,7 +216,7 @@ def load_intake(session: Session, key: LinkKey) -> rules.Intake:
             )
         )
     )
-    intake.skip(lost_ranges(session, key, after=intake.through))
+    intake.skip(lost_ranges(session, key, after=0))
     return intake
 
 

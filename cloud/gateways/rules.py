@@ -25,6 +25,8 @@ class Intake:
 
     through: int = 0
     beyond: set[int] = field(default_factory=set)
+    lost: set[tuple[int, int]] = field(default_factory=set)
+    """Ranges declared lost, as far as they were asked for."""
 
     def add(self, sequences: Iterable[int]) -> None:
         """These are committed now."""
@@ -35,6 +37,7 @@ class Intake:
 
     def skip(self, lost: Sequence[tuple[int, int]]) -> None:
         """Ranges declared lost count as committed once everything before them is. `lost` is in rising order."""
+        self.lost.update(lost)
         for first, last in lost:
             if first <= self.through + 1 <= last:
                 self.through = last
@@ -42,9 +45,15 @@ class Intake:
                 self.add(())
 
     def receipt(self, epoch: str, link: str, touched: Iterable[int]) -> Receipt:
-        """A receipt that covers `touched` (a repeat is covered like the first time) and everything before."""
-        also = tuple(sorted({each for each in touched if each > self.through and each in self.beyond}))
-        return Receipt(epoch, link, self.through, also)
+        """A receipt that covers `touched` (all committed; a repeat is covered like the first time) and everything before.
+
+        A box that sends a part of what was declared lost still has it: then the rest is not covered with it.
+        """
+        found = set(touched)
+        living = [first for first, last in self.lost if any(first <= each <= last for each in found)]
+        through = min([self.through, *(first - 1 for first in living)])
+        also = tuple(sorted(each for each in found if each > through and (each <= self.through or each in self.beyond)))
+        return Receipt(epoch, link, through, also)
 
 
 @dataclass(frozen=True, slots=True)

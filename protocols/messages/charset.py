@@ -23,7 +23,7 @@ def decode_text(data: bytes, declared: str | None = None) -> tuple[str, str]:
         if charset is not None and charset != ASCII:
             try:
                 return data.decode(charset), charset
-            except (UnicodeDecodeError, LookupError):
+            except (ValueError, LookupError):  # other bytes than it has, or no such set (nor a name of one)
                 continue
     if _looks_like_gbk(data):
         return data.decode(GB18030), GB18030

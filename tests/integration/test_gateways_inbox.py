@@ -507,3 +507,21 @@ def test_a_box_that_lost_its_clock_is_still_told_what_it_misses() -> None:
     tell(woken)
     with begin() as session:
         assert session.get_one(Gateway, "box-a").worklist_revision_acked == 3
+
+
+@pytest.mark.req("GW-10")
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_no_receipt_covers_what_was_declared_lost_while_the_box_is_still_sending_it(taken_over: bool) -> None:
+    inbox = Inbox(begin, 0)
+    store(envelope("box-a", "xn", [1, 5]), inbox=inbox)
+    lease = take()
+    apply_link(begin, lease, KEY, keep_in_ledger)
+    with begin() as session:
+        service.declare_lost(
+            session, gateway="box-a", epoch=EPOCH, link="xn", first=2, last=4, by="x", reason="box burnt"
+        )
+    apply_link(begin, lease, KEY, keep_in_ledger)
+    ((_, receipt),) = store(envelope("box-a", "xn", [6]), inbox=inbox).receipts
+    assert receipt.through == 6
+    ((_, receipt),) = store(envelope("box-a", "xn", [2, 3]), inbox=Inbox(begin, 0) if taken_over else inbox).receipts
+    assert [each for each in range(1, 8) if receipt.covers(each)] == [1, 2, 3]

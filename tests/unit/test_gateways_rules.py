@@ -186,3 +186,12 @@ def test_a_message_cannot_have_been_received_after_it_was_stored() -> None:
     assert rules.received_at(NOW - timedelta(minutes=3), True, stored) == NOW - timedelta(minutes=3)
     assert rules.received_at(NOW + timedelta(days=3650), True, stored) == stored
     assert rules.received_at(datetime(1970, 1, 1, tzinfo=UTC), False, stored) == stored
+
+
+def test_a_box_that_still_has_what_was_declared_lost_keeps_the_rest_of_it_until_it_is_stored() -> None:
+    intake = Intake(through=4)
+    intake.add([9])
+    intake.skip([(5, 8)])
+    assert intake.receipt("e", "xn", [9]).through == 9
+    receipt = intake.receipt("e", "xn", [5, 6])
+    assert [each for each in range(1, 12) if receipt.covers(each)] == [1, 2, 3, 4, 5, 6]

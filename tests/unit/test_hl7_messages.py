@@ -143,3 +143,11 @@ def test_type_of_the_acknowledgement_follows_the_request(kind: str, answer: str)
 def test_acknowledgement_mode_is_that_of_msh_15_and_16(accept: str, application: str, modes: list[str]) -> None:
     request = read_messages(header(f"A|B|||x||ORU^R01|1|P|2.5.1|||{accept}|{application}"))[0].header
     assert list(wants(request)) == modes
+
+
+@pytest.mark.parametrize("charset", ["8859/\x00", "8859/99", "UNDEFINED", "8859/1\udc80"])
+def test_a_character_set_that_nobody_knows_ends_in_no_fault(charset: str) -> None:
+    header = f"MSH|^~\\&|Mindray|BS-380|||20261123080000||ORU^R01|1|P|2.3.1||||0||{charset}|||"
+    payload = header.encode("utf-8", "surrogatepass") + b"\rPID|1||\xd5\xc5\r"
+    (message,) = read_messages(payload)
+    assert len(message.segments) == 2

@@ -151,7 +151,7 @@ def newest_revision(session: Session, gateway: str) -> int:
 
 
 def overtake(session: Session, gateway: str, revision: int) -> bool:
-    """Move a box's worklist, in its order, behind a revision that the box says it has and we never gave; whether it did.
+    """Move a box's worklist, in its order, behind a revision that the box has and we never gave; says whether it did.
 
     A database restored from a backup gives its revisions a second time, and the box would take each for known. Numbers
     beyond 2^62 are not believed.
