@@ -45,7 +45,7 @@ class Intake:
                 self.add(())
 
     def receipt(self, epoch: str, link: str, touched: Iterable[int]) -> Receipt:
-        """A receipt that covers `touched` (all committed; a repeat is covered like the first time) and everything before.
+        """A receipt that covers `touched` (all committed; a repeat like the first time) and everything before.
 
         A box that sends a part of what was declared lost still has it: then the rest is not covered with it.
         """
