@@ -55,7 +55,14 @@ def load_slices() -> None:
         for part in PARTS:
             if _exists(f"cloud.{name}.{part}"):
                 importlib.import_module(f"cloud.{name}.{part}")
-    for module in ("cloud.kit.audit", "cloud.kit.events", "cloud.kit.seal", "cloud.web.sessions", "cloud.web.rate"):
+    for module in (
+        "cloud.kit.audit",
+        "cloud.kit.events",
+        "cloud.kit.failures",
+        "cloud.kit.seal",
+        "cloud.web.sessions",
+        "cloud.web.rate",
+    ):
         importlib.import_module(module)
 
 

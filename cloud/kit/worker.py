@@ -8,17 +8,21 @@ for about a day.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import procrastinate
 import psycopg
 import structlog
-from procrastinate import retry
+from procrastinate import JobContext, retry
 from procrastinate.jobs import Job as StoredJob
 from prometheus_client import Counter, Histogram, start_http_server
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from cloud.kit import jobs
+from cloud.kit import failures, jobs
 from cloud.kit.db import begin, engine
 from cloud.kit.live import libpq_url
 
@@ -106,14 +110,14 @@ def make_app(database_url: str, threads: ThreadPoolExecutor) -> procrastinate.Ap
     """procrastinate's application: one task that runs any registered job, one for the periodic ones."""
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=database_url, min_size=1, max_size=4))
 
-    async def run_job(name: str, args: dict[str, Any]) -> None:
-        await asyncio.get_running_loop().run_in_executor(threads, run_step, name, args)
+    async def run_job(context: JobContext, name: str, args: dict[str, Any]) -> None:
+        await asyncio.get_running_loop().run_in_executor(threads, run_step, context.job, name, args)
 
-    async def run_periodic(timestamp: int, name: str) -> None:
-        await asyncio.get_running_loop().run_in_executor(threads, run_step, name, {})
+    async def run_periodic(context: JobContext, timestamp: int, name: str) -> None:
+        await asyncio.get_running_loop().run_in_executor(threads, run_step, context.job, name, {})
 
-    app.task(name=jobs.TASK_NAME, queue=jobs.QUEUE, retry=LaterAndLater())(run_job)
-    periodic = app.task(name=PERIODIC_TASK, queue=jobs.QUEUE)(run_periodic)
+    app.task(name=jobs.TASK_NAME, queue=jobs.QUEUE, retry=LaterAndLater(), pass_context=True)(run_job)
+    periodic = app.task(name=PERIODIC_TASK, queue=jobs.QUEUE, pass_context=True)(run_periodic)
     for each in jobs.registered().values():
         if each.every is not None:
             app.periodic_registry.register_task(
@@ -129,17 +133,33 @@ def make_app(database_url: str, threads: ThreadPoolExecutor) -> procrastinate.Ap
     return app
 
 
-def run_step(name: str, args: dict[str, Any]) -> None:
-    """One job, in the thread it was given; logged and counted, its error raised so that it is tried again."""
-    with structlog.contextvars.bound_contextvars(job=name):
+def run_step(job: StoredJob, name: str, args: dict[str, Any]) -> None:
+    """One job, in the thread it was given; logged and counted, its error noted and raised so that it is tried again."""
+    job_id = job.id or 0
+    with structlog.contextvars.bound_contextvars(job=name, job_id=job_id):
         try:
             with SECONDS.labels(name).time():
                 jobs.execute(name, args, begin)
-        except Exception:
-            RUN.labels(name, "failed").inc()
-            _log.exception("job failed")
+        except Exception as error:
+            given_up = job.task_name == PERIODIC_TASK or job.attempts >= MOST_ATTEMPTS
+            RUN.labels(name, "given_up" if given_up else "failed").inc()
+            _log.exception("job failed", given_up=given_up)
+            _keep(partial(failures.note, job_id=job_id, name=name, error=error, given_up=given_up))
             raise
         RUN.labels(name, "done").inc()
+        if job.attempts:
+            _keep(partial(failures.forget, job_id=job_id))
+        if job.task_name == PERIODIC_TASK:
+            _keep(partial(failures.supersede, job_id=job_id, name=name, task=PERIODIC_TASK))
+
+
+def _keep(write: Callable[[Session], None]) -> None:
+    """A note beside the job; a database that is away must not turn a job done into one failed."""
+    try:
+        with begin() as session:
+            write(session)
+    except SQLAlchemyError as error:
+        _log.warning("job note not kept", reason=type(error).__name__)
 
 
 async def _take_over_stalled(database_url: str) -> None:

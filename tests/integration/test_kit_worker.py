@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cloud.kit import worker
+from cloud.kit import failures, worker
 from cloud.kit.db import begin
 from cloud.kit.jobs import enqueue
 from tests.support import job_worker
@@ -71,6 +71,29 @@ def test_a_job_that_fails_leaves_nothing_and_is_tried_again(start_worker: StartW
     eventually(_effects, what="the second attempt works")
     eventually(lambda: _jobs_left() == 0, what="the job is finished")
     assert _effects() == [("two", "only")]
+
+
+@pytest.mark.req("OPS-1")
+def test_a_job_that_was_given_up_is_listed_and_works_when_it_is_tried_again(start_worker: StartWorker) -> None:
+    with begin() as session:
+        enqueue(session, "test.fails_at_first", step="three")
+        session.execute(text("UPDATE procrastinate_jobs SET attempts = :last"), {"last": worker.MOST_ATTEMPTS})
+    start_worker("only")
+
+    def given_up() -> list[failures.ListedJob]:
+        with begin() as session:
+            return [each for each in failures.listed(session, "failed") if each.error]
+
+    (job,) = eventually(given_up, what="the job is given up")
+    assert (job.name, job.error) == ("test.fails_at_first", "RuntimeError")
+    assert _effects() == []
+    with begin() as session:
+        failures.retry(session, job.id, by="staff:1")
+    eventually(_effects, what="it works when it is tried again")
+    eventually(lambda: _jobs_left() == 0, what="the job is finished")
+    with begin() as session:
+        assert failures.given_up(session) == 0
+        eventually(lambda: session.scalar(text("SELECT count(*) FROM job_failure")) == 0, what="its note is gone")
 
 
 def test_jobs_with_one_lock_run_one_after_the_other(start_worker: StartWorker, tmp_path: Path) -> None:
