@@ -172,3 +172,32 @@ def test_nothing_reaches_beyond_the_workstations_screen(page: Page, site: Site) 
     [specimen] = specimens({"WBC": "12.2", "HGB": "60", "MCHC": "331", "PLT": "40"})
     page.goto(f"{site.base_url}/staff/lis/review/{specimen.id}")
     assert too_wide(page) == []
+
+
+@pytest.mark.req("UX-1")
+@pytest.mark.parametrize("width", [1366, 1440])
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_the_buttons_of_the_selected_row_cover_no_other_cell(page: Page, site: Site, language: str, width: int) -> None:
+    [specimen] = specimens({"WBC": "6.2", "MCHC": "331", "K": "6.9"})
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{site.base_url}/staff/lis/review/{specimen.id}?lang={language}")
+    page.keyboard.press("r")
+    expect(page.locator("[data-release]")).to_be_visible()
+    ready(page)
+    row = page.locator("[data-row][aria-selected=true]")
+    expect(row.locator(".row-acts .btn")).to_have_count(3)
+    edges = row.evaluate(
+        """row => {
+            const boxes = [...row.querySelectorAll('.row-acts .btn')].map(each => each.getBoundingClientRect());
+            const state = row.querySelector('.state').getBoundingClientRect();
+            const frame = row.closest('.results-frame');
+            return {
+                first: Math.min(...boxes.map(each => each.left)), stateEnds: state.right,
+                covered: boxes.some((each, at) => at && each.left < boxes[at - 1].right),
+                scrolls: frame.scrollWidth - frame.clientWidth,
+            };
+        }"""
+    )
+    assert edges["first"] >= edges["stateEnds"], edges
+    assert not edges["covered"]
+    assert edges["scrolls"] <= 0, edges

@@ -23,6 +23,12 @@ class InstrumentState(StrEnum):
     """No worklist is sent to it; what still arrives is kept."""
 
 
+class ChannelKind(StrEnum):
+    TEST = "test"
+    MESSAGE = "message"
+    """What the instrument says about the specimen or its own work (a suspicion, a grade, a picture): no value."""
+
+
 class Instrument(Identified, Created, Base):
     """One analyzer behind one link of one box."""
 
@@ -45,11 +51,14 @@ class InstrumentChannel(Identified, Created, Base):
     __table_args__ = (
         UniqueConstraint("instrument_id", "code", name="uq_lab_instrument_channel_code"),
         CheckConstraint("factor > 0", name="factor_positive"),
+        CheckConstraint("(kind = 'test') = (test_id IS NOT NULL)", name="test_named"),
     )
 
     instrument_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_instrument.id"), index=True)
     code: Mapped[str] = mapped_column(String(64))
-    test_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Test.id), index=True)
+    kind: Mapped[str] = mapped_column(String(16), default=ChannelKind.TEST)
+    test_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Test.id), index=True)
+    """Empty where the code is a message."""
     factor: Mapped[Decimal] = mapped_column(Numeric(18, 9), default=Decimal(1))
     unit: Mapped[str] = mapped_column(String(32), default="")
     """The unit the instrument is expected to send; another one is not converted but held. "": it sends none."""

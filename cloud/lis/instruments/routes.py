@@ -17,7 +17,7 @@ from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog import words
 from cloud.lis.instruments import service
-from cloud.lis.instruments.model import Instrument, InstrumentChannel
+from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel
 from cloud.lis.instruments.service import Channel
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -81,11 +81,11 @@ def register(
 def one_instrument(request: Request, session: Transaction, staff: Reader, instrument_id: uuid.UUID) -> Response:
     instrument = _instrument(session, instrument_id)
     channels = service.channels(session, instrument.id)
-    uses = Counter(each.test_id for each in channels)
+    uses = Counter(each.test_id for each in channels if each.test_id is not None)
     context = {
         "instrument": instrument,
         "channels": channels,
-        "tests": catalog.tests_by_id(session, [each.test_id for each in channels]),
+        "tests": catalog.tests_by_id(session, list(uses)),
         "twice": {test_id for test_id, count in uses.items() if count > 1},
         "words": words,
     }
@@ -105,17 +105,20 @@ def map_channel(
     staff: Editor,
     instrument_id: uuid.UUID,
     code: Typed,
-    test: Typed,
+    test: Typed = "",
     factor: Typed = "1",
     unit: Typed = "",
     sendable: Typed = "",
+    kind: Typed = ChannelKind.TEST,
 ) -> Response:
-    """Map one code of the instrument, or change its mapping."""
+    """Map one code of the instrument to a test or as a message, or change its mapping."""
     try:
         number = Decimal(factor.strip())
     except InvalidOperation:
         raise Invalid("channel_wrong", N_("请填写仪器通道代码，换算系数须大于 0。")) from None
     channel = Channel(code, test, number, unit, sendable == "yes")
+    if kind == ChannelKind.MESSAGE:
+        channel = Channel.message(code)
     service.map_channel(session, instrument_id, channel, by=staff.actor)
     return RedirectResponse(f"{PAGE}/{instrument_id}", status_code=303)
 

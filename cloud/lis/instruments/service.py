@@ -16,7 +16,7 @@ from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog.model import Test
 from cloud.lis.catalog.rules import Problem
-from cloud.lis.instruments.model import Instrument, InstrumentChannel, InstrumentState
+from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel, InstrumentState
 from cloud.web.i18n import mark as N_
 
 
@@ -80,10 +80,16 @@ class Channel:
 
     code: str
     test: str
-    """Code of our test."""
+    """Code of our test; "" of a message."""
     factor: Decimal = Decimal(1)
     unit: str = ""
     sendable: bool = True
+    kind: str = ChannelKind.TEST
+
+    @classmethod
+    def message(cls, code: str) -> Channel:
+        """A code that is no test."""
+        return cls(code, "", sendable=False, kind=ChannelKind.MESSAGE)
 
 
 def presets() -> list[str]:
@@ -97,7 +103,9 @@ def preset_channels(name: str) -> list[Channel]:
         raise NotFound("preset_unknown", N_("没有名为 {name} 的通道预设。"), name=name)
     with resources.files(__package__).joinpath("data", f"{name}.csv").open(encoding="utf-8") as file:
         return [
-            Channel(row["code"], row["test"], Decimal(row["factor"]), row["unit"], row["sendable"] == "1")
+            Channel.message(row["code"])
+            if row["kind"] == ChannelKind.MESSAGE
+            else Channel(row["code"], row["test"], Decimal(row["factor"]), row["unit"], row["sendable"] == "1")
             for row in csv.DictReader(file)
         ]
 
@@ -106,9 +114,7 @@ def map_channel(session: Session, instrument_id: uuid.UUID, channel: Channel, *,
     """Map one code, or change how it is mapped; recorded with what it was."""
     if session.get(Instrument, instrument_id) is None:
         raise NotFound("instrument_unknown", N_("没有这台仪器。"))
-    test = catalog.test_by_code(session, channel.test.strip())
-    if test is None:
-        raise Invalid("test_unknown", N_("没有这些检验项目：{codes}。"), codes=channel.test)
+    test_id = None if channel.kind == ChannelKind.MESSAGE else _test_id(session, channel.test.strip())
     if not channel.code.strip() or channel.factor <= 0:
         raise Invalid("channel_wrong", N_("请填写仪器通道代码，换算系数须大于 0。"))
     mapped = channel_of(session, instrument_id, channel.code.strip())
@@ -116,12 +122,19 @@ def map_channel(session: Session, instrument_id: uuid.UUID, channel: Channel, *,
     if mapped is None:
         mapped = InstrumentChannel(instrument_id=instrument_id, code=channel.code.strip())
         session.add(mapped)
-    mapped.test_id, mapped.factor, mapped.unit = test.id, channel.factor, channel.unit.strip()
-    mapped.sendable = channel.sendable
+    mapped.kind, mapped.test_id = channel.kind, test_id
+    mapped.factor, mapped.unit, mapped.sendable = channel.factor, channel.unit.strip(), channel.sendable
     session.flush()
     if before != _content(mapped):
         _record(session, instrument_id, "instrument.map", by, before, _content(mapped))
     return mapped
+
+
+def _test_id(session: Session, code: str) -> uuid.UUID:
+    test = catalog.test_by_code(session, code)
+    if test is None:
+        raise Invalid("test_unknown", N_("没有这些检验项目：{codes}。"), codes=code)
+    return test.id
 
 
 def unmap_channel(session: Session, channel_id: uuid.UUID, *, by: str) -> None:
@@ -160,7 +173,8 @@ def problems(session: Session) -> list[Problem]:
 def _content(channel: InstrumentChannel) -> dict[str, object]:
     return {
         "code": channel.code,
-        "test": str(channel.test_id),
+        "kind": str(channel.kind),
+        "test": None if channel.test_id is None else str(channel.test_id),
         "factor": format(channel.factor.normalize(), "f"),
         "unit": channel.unit,
         "sendable": channel.sendable,

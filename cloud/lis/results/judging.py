@@ -19,12 +19,12 @@ from cloud.config import settings
 from cloud.kit import clock
 from cloud.lis.catalog import rules as catalog_rules
 from cloud.lis.catalog.model import CriticalLimit, ReferenceRange, Test
+from cloud.lis.results.known import limits_of, ranges_of
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification import delta
 from cloud.lis.verification.rules import Bounds, CriticalBounds, Measured, Previous, Verdict, judge
-from cloud.people.service import get as person_of
-from cloud.people.service import person_ids
+from cloud.people.identity import lineage
 from protocols.model import Quantity
 
 
@@ -54,15 +54,16 @@ def background(session: Session, specimen: Specimen, tests: Iterable[Test]) -> B
     """Ranges, critical limits and previous released values of `tests` for the specimen's person."""
     found = list(tests)
     on = clock.local(specimen.collected_at or specimen.received_at or clock.now()).date()
-    person = person_of(session, specimen.person_id)
-    patient = Patient(tuple(person_ids(session, person.id)), person.sex, catalog_rules.age_days(person.birth_date, on))
+    person = lineage(session, specimen.person_id)
+    patient = Patient(person.person_ids, person.sex, catalog_rules.age_days(person.birth_date, on))
     ids = [each.id for each in found]
-    ranges = session.scalars(select(ReferenceRange).where(ReferenceRange.test_id.in_(ids))).all()
-    limits = session.scalars(select(CriticalLimit).where(CriticalLimit.test_id.in_(ids))).all()
+    ranges, limits = ranges_of(session, ids), limits_of(session, ids)
     today = clock.today()
-    of_specimen = [each for each in ranges if each.specimen_type in ("", specimen.specimen_type)]
-    chosen_ranges = {each: _applicable(of_specimen, each, patient, today) for each in ids}
-    chosen_limits = {each: _applicable(limits, each, patient, today) for each in ids}
+    kinds = ("", specimen.specimen_type)
+    chosen_ranges = {
+        each: _applicable([row for row in ranges[each] if row.specimen_type in kinds], patient, today) for each in ids
+    }
+    chosen_limits = {each: _applicable(limits[each], patient, today) for each in ids}
     return Background(
         patient,
         on,
@@ -75,9 +76,8 @@ def background(session: Session, specimen: Specimen, tests: Iterable[Test]) -> B
 B = TypeVar("B", ReferenceRange, CriticalLimit)
 
 
-def _applicable(rows: Iterable[B], test_id: uuid.UUID, patient: Patient, on: date) -> B | None:
-    mine = [row for row in rows if row.test_id == test_id]
-    return catalog_rules.applicable(mine, sex=patient.sex, age=patient.age_days, on=on)
+def _applicable(rows: Iterable[B], patient: Patient, on: date) -> B | None:
+    return catalog_rules.applicable(rows, sex=patient.sex, age=patient.age_days, on=on)
 
 
 def previous_results(

@@ -13,8 +13,9 @@ from cloud.hospital.model import Department
 from cloud.lis.catalog.model import Test
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import ItemState, Order, OrderItem
-from cloud.lis.results import sheets
+from cloud.lis.results import notices, sheets
 from cloud.lis.results.model import (
+    InstrumentNotice,
     Result,
     ResultAttachment,
     ResultSheet,
@@ -63,6 +64,8 @@ class Desk:
     attachments: tuple[ResultAttachment, ...] = ()
     strays: tuple[UnmatchedResult, ...] = field(default=())
     """Values of tests that were not ordered, or with codes nobody mapped."""
+    messages: tuple[InstrumentNotice, ...] = ()
+    """What the instruments said about the specimen besides its values."""
 
     def _open(self) -> list[Result]:
         return [
@@ -109,6 +112,7 @@ def desk(session: Session, subject: Subject, specimen: Specimen) -> Desk:
         version=sheet.version if sheet else sheets.version_of(session, specimen.id),
         comment=sheet.comment if sheet else None,
         lines=tuple(_lines(session, specimen.id)),
+        messages=tuple(notices.of_specimen(session, specimen.id)),
         attachments=tuple(
             session.scalars(
                 select(ResultAttachment)

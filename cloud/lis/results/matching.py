@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.lis.catalog.model import Test
-from cloud.lis.instruments.model import Instrument, InstrumentChannel
+from cloud.lis.instruments.model import InstrumentChannel
 from cloud.lis.orders.model import ItemState, OrderItem
+from cloud.lis.results.known import channels_of
 from cloud.lis.results.model import UnmatchedReason
 from cloud.lis.results.sheets import touch
 from cloud.lis.specimens.model import Specimen, SpecimenBarcode, SpecimenState
@@ -37,6 +38,8 @@ class Lookup:
 
     instrument_id: uuid.UUID | None
     channels: dict[str, tuple[InstrumentChannel, Test]] = field(default_factory=dict)
+    messages: set[str] = field(default_factory=set)
+    """Codes of the instrument that are no tests (`ChannelKind.MESSAGE`)."""
     specimens: dict[str, Specimen] = field(default_factory=dict)
     """By the barcode as read."""
     items: dict[tuple[uuid.UUID, uuid.UUID], OrderItem] = field(default_factory=dict)
@@ -78,27 +81,16 @@ def place(
 
 
 def look_up(session: Session, gateway: str, link: str, observations: Iterable[Observation]) -> Lookup:
-    """Instrument, channels, specimens and their order items of one message, in five queries.
+    """Instrument, channels, specimens and their order items of one message.
 
     The specimens' sheets are locked before their items are read, so that a release at the same moment comes wholly
     before or wholly after.
     """
-    found = list(observations)
-    instrument_id = session.scalar(select(Instrument.id).where(Instrument.gateway == gateway, Instrument.link == link))
-    lookup = Lookup(instrument_id)
-    if not found:
-        return lookup
-    if instrument_id is not None:
-        rows = session.execute(
-            select(InstrumentChannel, Test)
-            .join(Test, Test.id == InstrumentChannel.test_id)
-            .where(
-                InstrumentChannel.instrument_id == instrument_id,
-                InstrumentChannel.code.in_({each.code for each in found}),
-            )
-        )
-        lookup.channels = {channel.code: (channel, test) for channel, test in rows}
-    barcodes = {clean_barcode(each.specimen or "") for each in found if each.qc is None} - {""}
+    channels = channels_of(session, gateway, link)
+    lookup = Lookup(None)
+    if channels is not None:
+        lookup = Lookup(channels.instrument_id, channels.tests, channels.messages)
+    barcodes = {clean_barcode(each.specimen or "") for each in observations if each.qc is None} - {""}
     if barcodes:
         lookup.specimens = specimens_by_barcode(session, barcodes)
         touch(session, {each.id for each in lookup.specimens.values()})

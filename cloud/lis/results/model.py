@@ -220,7 +220,7 @@ class UnmatchedResult(Identified, Base):
 
 
 class InstrumentNotice(Identified, Base):
-    """An alarm, status or comment of an instrument that is no result."""
+    """What an instrument said that is no result: an alarm or status, or a code that is mapped as a message."""
 
     __tablename__ = "lab_instrument_notice"
     __table_args__ = (UniqueConstraint("inbox_id", "ordinal"),)
@@ -231,10 +231,22 @@ class InstrumentNotice(Identified, Base):
     link: Mapped[str]
     instrument_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("lab_instrument.id"))
     name: Mapped[str]
+    """The event's name, or the instrument's code of the message."""
     specimen: Mapped[str | None]
+    """The barcode as the instrument sent it."""
+    specimen_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("lab_specimen.id"), index=True)
+    value: Mapped[str | None]
+    flags: Mapped[list[Any]] = mapped_column(default=list)
     detail: Mapped[str | None]
+    item: Mapped[dict[str, Any] | None]
+    """The whole message (`protocols.uplink.items`) while it waits for its specimen to be known: its pictures."""
     occurred_at: Mapped[datetime | None]
     received_at: Mapped[datetime] = mapped_column(index=True)
+
+    @property
+    def raised(self) -> bool:
+        """The instrument marked it (flag A and the like), rather than only grading it."""
+        return any(each.strip() not in ("", "N") for each in self.flags)
 
 
 class IngestedMessage(Base):

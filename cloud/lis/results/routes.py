@@ -26,6 +26,7 @@ PAGE = "/staff/lis/unmatched"
 router = APIRouter(prefix=PAGE)
 
 Matcher = Annotated[CurrentStaff, Depends(require("unmatched.match"))]
+CodeEditor = Annotated[CurrentStaff, Depends(require("catalog.edit"))]
 Ids = Annotated[list[uuid.UUID] | None, Form()]
 Reason = Annotated[str, Form()]
 
@@ -68,6 +69,14 @@ def match(
 def dismiss(request: Request, session: Transaction, staff: Matcher, row: Ids = None, why: Reason = "") -> Response:
     """Set the rows aside."""
     return _act(request, session, staff, lambda: unmatched.dismiss(session, row or [], by=staff, reason=why))
+
+
+@router.post("/message")
+def declare_message(
+    request: Request, session: Transaction, staff: CodeEditor, row: Annotated[uuid.UUID, Form()]
+) -> Response:
+    """This code is a message of the instrument and no test."""
+    return _act(request, session, staff, lambda: unmatched.declare_message(session, row, by=staff))
 
 
 def _act(request: Request, session: Session, staff: CurrentStaff, verb: Callable[[], object]) -> Response:

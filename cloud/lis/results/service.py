@@ -17,10 +17,12 @@ from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.lis.qc import service as qc
-from cloud.lis.results.matching import Lookup, look_up
-from cloud.lis.results.model import IngestedMessage, InstrumentNotice, UnmatchedReason
+from cloud.lis.results.matching import look_up
+from cloud.lis.results.model import IngestedMessage, UnmatchedReason
+from cloud.lis.results.notices import keep_events
 from cloud.lis.results.source import IngestOutcome, MessageSource
-from cloud.lis.results.storing import store_observations, unmatched_row
+from cloud.lis.results.storing import store_observations
+from cloud.lis.results.strays import keep_strays
 from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Undecoded
 
 __all__ = ["IngestOutcome", "MessageSource", "ingest"]
@@ -56,11 +58,10 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
     undecoded = [(at, item) for at, item in placed if isinstance(item, Undecoded)]
     found = look_up(session, source.gateway, source.link, [item for _, item in observations + controls])
     stored = store_observations(session, source, found, observations)
-    qc.store(session, source, found.instrument_id, found.test_ids(), controls)
-    for at, event in events:
-        session.add(_notice(source, found, at, event))
-    for at, item in undecoded:
-        session.add(unmatched_row(source, found, at, item, UnmatchedReason.UNDECODED))
+    if controls:
+        qc.store(session, source, found.instrument_id, found.test_ids(), controls)
+    keep_events(session, source, found, events)
+    keep_strays(session, source, found, [(at, item, UnmatchedReason.UNDECODED) for at, item in undecoded])
     session.flush()
     return IngestOutcome(
         matched=stored.matched,
@@ -68,23 +69,9 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
         unmatched=stored.unmatched,
         resent=stored.resent,
         attachments=stored.attachments,
+        messages=stored.messages,
         qc=len(controls),
         queries=sum(isinstance(item, HostQuery) for item in items),
         events=len(events),
         undecoded=len(undecoded),
-    )
-
-
-def _notice(source: MessageSource, found: Lookup, at: int, event: InstrumentEvent) -> InstrumentNotice:
-    return InstrumentNotice(
-        inbox_id=source.inbox_id,
-        ordinal=at,
-        gateway=source.gateway,
-        link=source.link,
-        instrument_id=found.instrument_id,
-        name=event.name,
-        specimen=event.specimen,
-        detail=event.detail,
-        occurred_at=clock.from_instrument(event.occurred_at),
-        received_at=source.received_at,
     )

@@ -39,3 +39,5 @@ class IngestOutcome:
     events: int = 0
     undecoded: int = 0
     attachments: int = 0
+    messages: int = 0
+    """Codes mapped as messages of the instrument: kept with the specimen, no results."""

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from cloud.kit import clock
+from cloud.kit.bulk import insert_rows
 from cloud.kit.events import publish
 from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
@@ -18,21 +18,12 @@ from cloud.lis.results import judging
 from cloud.lis.results.entry import Entry, judge_entries, new_result, read
 from cloud.lis.results.events import ResultsReceived
 from cloud.lis.results.matching import Lookup, Match
-from cloud.lis.results.model import (
-    OPEN_STATES,
-    Result,
-    ResultAttachment,
-    ResultResend,
-    ResultState,
-    UnmatchedReason,
-    UnmatchedResult,
-)
+from cloud.lis.results.model import OPEN_STATES, Result, ResultResend, ResultState
+from cloud.lis.results.notices import Placed, attach, is_picture, keep_messages
 from cloud.lis.results.source import MessageSource
+from cloud.lis.results.strays import Stray, keep_strays
 from cloud.lis.specimens.model import Specimen
-from protocols.model import Item, Observation, Undecoded
-from protocols.uplink.items import item_to_json
-
-Placed = tuple[int, Observation]
+from protocols.model import Observation
 
 
 @dataclass(slots=True)
@@ -44,6 +35,7 @@ class Stored:
     unmatched: int = 0
     resent: int = 0
     attachments: int = 0
+    messages: int = 0
 
 
 @dataclass(slots=True)
@@ -60,19 +52,26 @@ def store_observations(
     """Sort observations to their specimens and store each specimen's; the sheets are locked already (`look_up`)."""
     stored = Stored()
     work: dict[uuid.UUID, _Work] = {}
-    strays: list[tuple[int, Observation, UnmatchedReason]] = []
+    strays: list[Stray] = []
+    said: list[Placed] = []
     for at, observation in observations:
-        match = found.match(observation)
         specimen = found.specimen_of(observation)
         if specimen is not None:
-            stored.attachments += _attach(session, source, specimen, at, observation)
+            stored.attachments += attach(session, source, specimen.id, at, observation)
+        if observation.code in found.messages:
+            said.append((at, observation))
+            continue
+        match = found.match(observation)
         if isinstance(match, Match):
             work.setdefault(match.specimen.id, _Work(match.specimen)).placed.append((at, observation, match))
-        elif not (specimen is not None and observation.attachments and observation.quantity is None):
+        elif specimen is None or not is_picture(observation):
             strays.append((at, observation, match))
     for each in work.values():
         store_results(session, source, found.instrument_id, each.specimen, each.placed, stored)
-    _keep_strays(session, source, found, strays, stored)
+    stored.messages = len(said)
+    keep_messages(session, source, found, said)
+    stored.unmatched, resent = keep_strays(session, source, found, strays)
+    stored.resent += resent
     return stored
 
 
@@ -85,15 +84,7 @@ def store_results(
     stored: Stored,
 ) -> list[Result]:
     """Results of one specimen; returns the new rows, in the order of `placed`."""
-    rows = session.scalars(
-        select(Result)
-        .where(Result.order_item_id.in_({match.item.id for _, _, match in placed}))
-        .order_by(Result.run)
-        .execution_options(populate_existing=True)
-    ).all()
-    history: dict[uuid.UUID, list[Result]] = {}
-    for row in rows:
-        history.setdefault(row.order_item_id, []).append(row)
+    history, chosen = _measured_before(session, specimen.id, {match.item.id for _, _, match in placed})
     entries: list[Entry] = []
     for at, observation, match in placed:
         same_tube = [each for each in history.get(match.item.id, []) if each.specimen_id == specimen.id]
@@ -108,13 +99,34 @@ def store_results(
     if not entries:
         return []
     known = judging.background(session, specimen, [each.match.test for each in entries])
-    judge_entries(entries, known, chosen_numbers(session, specimen.id))
+    judge_entries(entries, known, chosen)
     added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
-    settle_choice(session, added)
+    insert_rows(session, added)
+    _items_resulted(session, added)
     stored.matched += len(added)
     stored.after_release += sum(each.after_release for each in added)
     announce_results(session, specimen, added)
     return added
+
+
+def _measured_before(
+    session: Session, specimen_id: uuid.UUID, item_ids: set[uuid.UUID]
+) -> tuple[dict[uuid.UUID, list[Result]], dict[str, Result]]:
+    """Every value of these order items, oldest first, and the specimen's chosen ones as `chosen_numbers` gives them."""
+    rows = session.execute(
+        select(Result, Test.code, Test.unit)
+        .join(Test, Test.id == Result.test_id)
+        .where(or_(Result.specimen_id == specimen_id, Result.order_item_id.in_(item_ids)))
+        .order_by(Result.run)
+        .execution_options(populate_existing=True)
+    )
+    history: dict[uuid.UUID, list[Result]] = {}
+    chosen: dict[str, Result] = {}
+    for result, code, unit in rows:
+        history.setdefault(result.order_item_id, []).append(result)
+        if result.chosen and result.specimen_id == specimen_id and result.unit == unit:
+            chosen[code] = result
+    return history, chosen
 
 
 def _made(
@@ -157,6 +169,10 @@ def settle_choice(session: Session, added: Sequence[Result]) -> None:
     session.flush()
     session.add_all(added)
     session.flush()
+    _items_resulted(session, added)
+
+
+def _items_resulted(session: Session, added: Sequence[Result]) -> None:
     session.execute(
         update(OrderItem)
         .where(
@@ -218,83 +234,3 @@ def announce_results(session: Session, specimen: Specimen, added: Sequence[Resul
         ),
     )
     announce(session, "results", {"specimen": str(specimen.id), "accession": specimen.accession})
-
-
-def _attach(session: Session, source: MessageSource, specimen: Specimen, at: int, observation: Observation) -> int:
-    for attachment in observation.attachments:
-        session.add(
-            ResultAttachment(
-                specimen_id=specimen.id,
-                inbox_id=source.inbox_id,
-                ordinal=at,
-                code=observation.code,
-                name=attachment.name,
-                media_type=attachment.media_type,
-                data=attachment.data,
-                reference=attachment.reference,
-                received_at=source.received_at,
-            )
-        )
-    return len(observation.attachments)
-
-
-def _keep_strays(
-    session: Session,
-    source: MessageSource,
-    found: Lookup,
-    strays: Sequence[tuple[int, Observation, UnmatchedReason]],
-    stored: Stored,
-) -> None:
-    if not strays:
-        return
-    waiting = session.scalars(
-        select(UnmatchedResult).where(
-            UnmatchedResult.gateway == source.gateway,
-            UnmatchedResult.link == source.link,
-            UnmatchedResult.specimen.in_({each.specimen for _, each, _ in strays}),
-            UnmatchedResult.inbox_id != source.inbox_id,
-        )
-    ).all()
-    seen = {_identity(each.item) for each in waiting}
-    for at, observation, reason in strays:
-        row = unmatched_row(source, found, at, observation, reason)
-        if observation.observed_at is not None and _identity(row.item) in seen:
-            row.state = "resend"
-            stored.resent += 1
-        else:
-            stored.unmatched += 1
-        session.add(row)
-    announce(session, "unmatched", {"link": source.link})
-
-
-_SAME = ("specimen", "code", "value", "unit", "run", "observed_at", "flags", "status")
-
-
-def _identity(item: dict[str, object]) -> str:
-    return repr(
-        [item.get(key) for key in ("specimen", "code", "value", "unit", "run", "observed_at", "flags", "status")]
-    )
-
-
-def unmatched_row(
-    source: MessageSource, found: Lookup, at: int, item: Item, reason: UnmatchedReason
-) -> UnmatchedResult:
-    """The row that keeps an item which belongs nowhere yet."""
-    observation = item if isinstance(item, Observation) else None
-    specimen = found.specimen_of(observation) if observation else None
-    return UnmatchedResult(
-        inbox_id=source.inbox_id,
-        ordinal=at,
-        gateway=source.gateway,
-        link=source.link,
-        instrument_id=found.instrument_id,
-        specimen_id=specimen.id if specimen else None,
-        reason=reason,
-        specimen=observation.specimen if observation else None,
-        code=observation.code if observation else "",
-        value=observation.value if observation else (item.reason if isinstance(item, Undecoded) else None),
-        unit=observation.unit if observation else None,
-        observed_at=clock.from_instrument(observation.observed_at) if observation else None,
-        received_at=source.received_at,
-        item=item_to_json(item),
-    )

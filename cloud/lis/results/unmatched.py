@@ -14,9 +14,12 @@ from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.live import announce
+from cloud.lis.instruments import service as instruments
 from cloud.lis.instruments.model import Instrument
+from cloud.lis.instruments.service import Channel
 from cloud.lis.results.matching import Lookup, Match, look_up
 from cloud.lis.results.model import Result, ResultResend, UnmatchedReason, UnmatchedResult
+from cloud.lis.results.notices import attach, claim_messages, keep_messages
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.lis.results.source import MessageSource
 from cloud.lis.results.storing import Stored, store_results
@@ -131,6 +134,45 @@ def dismiss(session: Session, ids: Sequence[uuid.UUID], *, by: Signatory, reason
     return len(rows)
 
 
+def declare_message(session: Session, row_id: uuid.UUID, *, by: Signatory) -> int:
+    """The code of this row is no test but a message of its instrument, from now on; gives how many waiting values of
+    that code left the list (for their specimens) with it. One entry of the audit names the code and the number.
+    """
+    authorise(by, "unmatched.match")
+    authorise(by, "catalog.edit")
+    [first] = _claimed(session, [row_id])
+    if first.reason != UnmatchedReason.UNKNOWN_CODE or first.instrument_id is None or not first.code:
+        raise Invalid("message.known_code", N_("只有未对照的仪器代码才能登记为仪器提示。"))
+    instruments.map_channel(session, first.instrument_id, Channel.message(first.code), by=actor(by))
+    rows = session.scalars(
+        select(UnmatchedResult)
+        .where(
+            UnmatchedResult.instrument_id == first.instrument_id,
+            UnmatchedResult.code == first.code,
+            UnmatchedResult.state == "waiting",
+        )
+        .order_by(UnmatchedResult.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    for row in rows:
+        observation = item_from_json(row.item)
+        if isinstance(observation, Observation):
+            found = look_up(session, row.gateway, row.link, [observation])
+            source = MessageSource(row.inbox_id, row.gateway, row.link, "", 0, row.received_at, "", "", late=True)
+            _keep_as_message(session, row, source, found, observation)
+        _mark(row, "matched", by, "message")
+    record(
+        session,
+        actor=actor(by),
+        action="unmatched.message",
+        aggregate=("instrument", str(first.instrument_id)),
+        after={"code": first.code, "values": len(rows)},
+    )
+    announce(session, "unmatched", {})
+    return len(rows)
+
+
 def _claimed(session: Session, ids: Sequence[uuid.UUID]) -> list[UnmatchedResult]:
     wanted = set(ids)
     rows = session.scalars(
@@ -152,18 +194,33 @@ def _match_one(session: Session, row: UnmatchedResult, barcode: str | None, by: 
     if barcode is not None:
         observation = replace(observation, specimen=barcode)
     found = look_up(session, row.gateway, row.link, [observation])
+    source = MessageSource(row.inbox_id, row.gateway, row.link, "", 0, row.received_at, "", "", late=True)
+    if observation.code in found.messages:
+        _keep_as_message(session, row, source, found, observation)
+        _handled(session, row, "matched", by, reason)
+        return True
     place = found.match(observation)
     if not isinstance(place, Match):
         row.reason = place
         row.specimen_id = _specimen_id(found, observation)
         return False
-    source = MessageSource(row.inbox_id, row.gateway, row.link, "", 0, row.received_at, "", "", late=True)
     session.flush()
+    claim_messages(session, source, row.specimen, place.specimen.id)
     store_results(session, source, found.instrument_id, place.specimen, [(row.ordinal, observation, place)], Stored())
     row.result_id = _result_id(session, row)
     row.specimen_id = place.specimen.id
     _handled(session, row, "matched", by, reason)
     return True
+
+
+def _keep_as_message(
+    session: Session, row: UnmatchedResult, source: MessageSource, found: Lookup, observation: Observation
+) -> None:
+    """Its pictures go to the specimen, if that is known; the message stays beside it, or waits with its barcode."""
+    row.specimen_id = _specimen_id(found, observation)
+    if row.specimen_id is not None:
+        attach(session, source, row.specimen_id, row.ordinal, observation)
+    keep_messages(session, source, found, [(row.ordinal, observation)])
 
 
 def _specimen_id(found: Lookup, observation: Observation) -> uuid.UUID | None:
@@ -181,9 +238,13 @@ def _result_id(session: Session, row: UnmatchedResult) -> uuid.UUID | None:
     return session.scalar(mine) or session.scalar(repeated)
 
 
-def _handled(session: Session, row: UnmatchedResult, state: str, by: Signatory, reason: str) -> None:
+def _mark(row: UnmatchedResult, state: str, by: Signatory, reason: str) -> None:
     row.state, row.handled_by, row.handled_by_name = state, by.id, by.name
     row.handled_at, row.handled_reason = clock.now(), reason
+
+
+def _handled(session: Session, row: UnmatchedResult, state: str, by: Signatory, reason: str) -> None:
+    _mark(row, state, by, reason)
     session.flush()
     record(
         session,

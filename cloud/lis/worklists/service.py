@@ -74,7 +74,11 @@ def _abilities(session: Session, test_ids: Iterable[uuid.UUID]) -> list[Ability]
         )
         .order_by(Instrument.gateway, Instrument.link, InstrumentChannel.id)
     )
-    return [Ability(*row) for row in session.execute(found)]
+    return [
+        Ability(gateway, link, test_id, code)
+        for gateway, link, test_id, code in session.execute(found)
+        if test_id is not None
+    ]
 
 
 def _write(session: Session, gateway: str, specimen: Specimen, orders: dict[str, Any]) -> bool:

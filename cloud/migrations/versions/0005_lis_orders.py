@@ -215,13 +215,17 @@ def _instruments() -> None:
         "lab_instrument_channel",
         sa.Column("instrument_id", sa.Uuid(), nullable=False),
         sa.Column("code", sa.String(length=64), nullable=False),
-        sa.Column("test_id", sa.Uuid(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("test_id", sa.Uuid(), nullable=True),
         sa.Column("factor", sa.Numeric(precision=18, scale=9), nullable=False),
         sa.Column("unit", sa.String(length=32), nullable=False),
         sa.Column("sendable", sa.Boolean(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.CheckConstraint("factor > 0", name=op.f("ck_lab_instrument_channel_factor_positive")),
+        sa.CheckConstraint(
+            "(kind = 'test') = (test_id IS NOT NULL)", name=op.f("ck_lab_instrument_channel_test_named")
+        ),
         sa.ForeignKeyConstraint(
             ["instrument_id"], ["lab_instrument.id"], name=op.f("fk_lab_instrument_channel_instrument_id")
         ),

@@ -70,18 +70,28 @@ def upgrade() -> None:
         sa.Column("instrument_id", sa.Uuid(), nullable=True),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("specimen", sa.String(), nullable=True),
+        sa.Column("specimen_id", sa.Uuid(), nullable=True),
+        sa.Column("value", sa.String(), nullable=True),
+        sa.Column("flags", postgresql.JSONB(), nullable=False),
         sa.Column("detail", sa.String(), nullable=True),
+        sa.Column("item", postgresql.JSONB(), nullable=True),
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(
             ["instrument_id"], ["lab_instrument.id"], name=op.f("fk_lab_instrument_notice_instrument_id")
         ),
+        sa.ForeignKeyConstraint(
+            ["specimen_id"], ["lab_specimen.id"], name=op.f("fk_lab_instrument_notice_specimen_id")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lab_instrument_notice")),
         sa.UniqueConstraint("inbox_id", "ordinal", name=op.f("uq_lab_instrument_notice_inbox_id_ordinal")),
     )
     op.create_index(
         op.f("ix_lab_instrument_notice_received_at"), "lab_instrument_notice", ["received_at"], unique=False
+    )
+    op.create_index(
+        op.f("ix_lab_instrument_notice_specimen_id"), "lab_instrument_notice", ["specimen_id"], unique=False
     )
     op.create_table(
         "lab_qc_result",
