@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -84,23 +85,30 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_FROM_TEXT: dict[type, Callable[[Any], Any]] = {
+    uuid.UUID: uuid.UUID,
+    datetime: datetime.fromisoformat,
+    date: date.fromisoformat,
+    Decimal: Decimal,
+}
+
+
 def _typed(hint: Any, value: Any) -> Any:
+    """What `_plain` made of a field, as the type that the fact declares for it."""
     if value is None:
         return None
-    name = str(hint)
-    if "UUID" in name and isinstance(value, str):
-        return uuid.UUID(value)
-    if "UUID" in name and isinstance(value, list):
-        return tuple(uuid.UUID(each) for each in value)
-    if "datetime.datetime" in name:
-        return datetime.fromisoformat(value)
-    if "datetime.date" in name:
-        return date.fromisoformat(value)
-    if "Decimal" in name:
-        return Decimal(value)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        named = [each for each in inner if each is not NoneType]
+        return _typed(named[0], value) if len(named) == 1 else value
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return tuple(_typed(each, one) for each, one in zip(inner, value, strict=True))
     if isinstance(value, list):
-        return tuple(value)
-    return value
+        return tuple(_typed(inner[0] if inner else Any, each) for each in value)
+    if origin is dict:
+        return {key: _typed(inner[1], each) for key, each in value.items()}
+    read = _FROM_TEXT.get(hint)
+    return value if read is None else read(value)
 
 
 def load(type_name: str, version: int, aggregate_id: uuid.UUID, payload: Payload) -> Event:

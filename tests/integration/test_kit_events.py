@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -128,6 +129,42 @@ def test_a_fact_stored_by_an_older_program_is_read_as_todays(version: int) -> No
     loaded = events.load(TubeSpun.type, version, SPECIMEN, SAMPLES[version])
     assert isinstance(loaded, TubeSpun)
     assert (loaded.speed_rpm, loaded.volume_ml, loaded.operator) == (3000, Decimal("2.50"), "unknown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesMeasured(Event):
+    """Fields that hold several values."""
+
+    type: ClassVar[str] = "test.series_measured"
+    values: tuple[Decimal, ...]
+    moments: tuple[datetime, ...]
+    days: tuple[date, ...]
+    limits: tuple[Decimal, Decimal | None]
+    of_tube: dict[str, Decimal]
+    names: tuple[str, ...]
+    until: datetime | None = None
+
+
+def test_several_values_of_one_field_come_back_as_what_they_were() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    said = SeriesMeasured(
+        aggregate_id=SPECIMEN,
+        values=(Decimal("2.50"), Decimal("0.1")),
+        moments=(now, now),
+        days=(date(2026, 1, 2),),
+        limits=(Decimal("1.5"), None),
+        of_tube={"purple": Decimal("2.0")},
+        names=("a", "b"),
+        until=now,
+    )
+    payload = {key: events._plain(value) for key, value in asdict(said).items() if key != "aggregate_id"}
+    known = dict(events._types)
+    try:
+        event_type(SeriesMeasured)
+        assert events.load(SeriesMeasured.type, 1, SPECIMEN, json.loads(json.dumps(payload))) == said
+    finally:
+        events._types.clear()
+        events._types.update(known)
 
 
 def test_a_moment_without_a_zone_is_refused(database: str) -> None:
