@@ -12,9 +12,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cloud.kit import db
+from cloud.kit.errors import Conflict
 from cloud.lis.instruments.model import InstrumentChannel
 from cloud.lis.orders import service as orders
-from cloud.lis.orders.model import ItemState
+from cloud.lis.orders.model import ItemState, Order, OrderState
 from cloud.lis.reports import service as reports
 from cloud.lis.results import queue, review, sheets, unmatched
 from cloud.lis.results.model import Result, ResultState, UnmatchedResult
@@ -204,6 +205,32 @@ def test_a_tube_found_haemolysed_after_its_values_came_is_measured_again_on_anot
     report = reports.release(bench.session, again.id, by=pathologist(), version=version)
     content = reports.released(bench.session, report.id).content
     assert sorted(each.value for each in content.items) == ["132", "6"]
+
+
+@pytest.mark.req("LIS-2")
+def test_a_rejected_tube_that_is_not_drawn_again_leaves_no_test_open_though_values_had_come(bench: Bench) -> None:
+    haemolysed = bench.specimen("WBC", "HGB")
+    ingest(bench.session, bench.source(), [observed(haemolysed, "WBC", "6.2")])
+    assert {each.state for each in bench.items_of(haemolysed)} == {ItemState.RESULTED, ItemState.RECEIVED}
+    refusal.reject(
+        bench.session,
+        haemolysed.accession,
+        by="staff:bench",
+        reason_code="haemolysed",
+        note="不再采集",
+        recollect=False,
+    )
+    assert {each.state for each in bench.items_of(haemolysed)} == {ItemState.CANCELLED}
+    order = bench.session.get_one(Order, haemolysed.order_id, populate_existing=True)
+    assert order.state == OrderState.CANCELLED
+
+
+@pytest.mark.req("LIS-2")
+def test_only_a_rejection_cancels_a_test_that_has_a_value(bench: Bench) -> None:
+    measured = bench.specimen("WBC")
+    ingest(bench.session, bench.source(), [observed(measured, "WBC", "6.2")])
+    with pytest.raises(Conflict, match="received_already"):
+        orders.cancel_order(bench.session, measured.order_id, reason="重复", by="staff:bench", after_receipt=True)
 
 
 def test_values_that_can_never_be_released_do_not_fill_the_queue(bench: Bench) -> None:

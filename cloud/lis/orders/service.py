@@ -167,11 +167,13 @@ def cancel_order(
     by: str,
     item_ids: Sequence[uuid.UUID] | None = None,
     after_receipt: bool = False,
+    with_values: bool = False,
 ) -> list[OrderItem]:
     """Cancel the order, or only `item_ids` of it. A second cancellation changes nothing and is no error.
 
     Refused with `Conflict` when one of them was received by the laboratory already (`after_receipt`: the laboratory
-    itself may cancel until there is a result).
+    itself may cancel until there is a result; `with_values`: also then, because their tube was rejected and none of
+    its values is ever released).
     """
     order = locked(session, order_id)
     if not reason.strip():
@@ -179,7 +181,9 @@ def cancel_order(
     chosen = OrderItem.order_id == order_id
     if item_ids is not None:
         chosen &= OrderItem.id.in_(item_ids)
-    allowed = CANCELLABLE_IN_LAB if after_receipt else BEFORE_RECEIPT
+    allowed: tuple[ItemState, ...] = CANCELLABLE_IN_LAB if after_receipt else BEFORE_RECEIPT
+    if with_values:
+        allowed = (*CANCELLABLE_IN_LAB, ItemState.RESULTED)
     cancelled = list(
         session.scalars(
             update(OrderItem)

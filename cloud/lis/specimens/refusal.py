@@ -42,7 +42,8 @@ def reject(
     """Refuse a tube. Its unfinished tests go to a new one, linked to this, or are cancelled (`recollect` false).
 
     Values that exist already stay with the rejected tube, whose values are never released: their tests are measured
-    again on the new one (haemolysis is often seen only when the values are there). Released tests stay as they are.
+    again on the new one (haemolysis is often seen only when the values are there), or cancelled with the others.
+    Released tests stay as they are.
     """
     if reason_code not in set(RejectionReason):
         raise Invalid("reason_unknown", N_("请选择拒收原因。"))
@@ -60,9 +61,7 @@ def reject(
     else:
         items = [each.id for each in service.live_items(session, specimen.id) if each.state in _OPEN]
         if items:
-            orders.cancel_order(
-                session, order.id, reason=note or reason_code, by=by, item_ids=items, after_receipt=True
-            )
+            orders.cancel_order(session, order.id, reason=note or reason_code, by=by, item_ids=items, with_values=True)
     detail = {"note": note, "replacement": replacement.accession if replacement else None}
     service.append(session, specimen.id, "rejected", by=by, place=place, reason_code=reason_code, detail=detail)
     publish(
@@ -89,13 +88,14 @@ def reject(
     return Rejected(specimen, replacement)
 
 
-_OPEN = (ItemState.ORDERED, ItemState.COLLECTED, ItemState.RECEIVED)
+_OPEN = (ItemState.ORDERED, ItemState.COLLECTED, ItemState.RECEIVED, ItemState.RESULTED)
+"""Not released: a value that nobody will release does not finish its test."""
 
 
 def _hand_over(session: Session, specimen_id: uuid.UUID, replacement_id: uuid.UUID) -> None:
     session.execute(
         update(OrderItem)
-        .where(OrderItem.specimen_id == specimen_id, OrderItem.state.in_((*_OPEN, ItemState.RESULTED)))
+        .where(OrderItem.specimen_id == specimen_id, OrderItem.state.in_(_OPEN))
         .values(specimen_id=replacement_id, state=ItemState.ORDERED)
     )
 
