@@ -76,6 +76,16 @@ def test_a_scanned_barcode_is_read_without_padding_and_control_characters(scanne
     assert rules.clean_barcode(scanned) == "1000000003"
 
 
+@pytest.mark.req("LIS-18")
+@pytest.mark.parametrize("damaged", ["10000\x0000003", "1000\x07000003\r", "\x0210000000\x1b03\x03", "1000000\n003"])
+def test_a_barcode_with_damage_inside_is_never_read_as_another_one(damaged: str) -> None:
+    read = rules.clean_barcode(damaged)
+    assert "\ufffd" in read
+    assert read.isprintable()  # a database stores it, a page shows it
+    assert not rules.can_be_preprinted(read)
+    assert rules.clean_barcode(read) == read
+
+
 def test_every_reason_of_rejection_has_a_name_and_the_five_national_classes_are_there() -> None:
     assert set(rules.REASON_NAMES) == set(rules.RejectionReason)
     assert sorted(rules.NATIONAL_INDICATOR.values()) == [1, 2, 3, 4, 5]

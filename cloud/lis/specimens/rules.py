@@ -86,8 +86,21 @@ _BARCODE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{2,31}$")
 
 
 def clean_barcode(scanned: str) -> str:
-    """What a scanner typed, without padding and control characters (analyzers pad with blanks, scanners send CR)."""
-    return "".join(each for each in scanned if each.isprintable()).strip()
+    """What a scanner typed, without padding and control characters around it (analyzers pad, scanners send CR).
+
+    One inside is damage: it is shown as U+FFFD, which no barcode holds, so that what is left never reads as another
+    tube's number.
+    """
+    first, last = 0, len(scanned)
+    while first < last and _is_padding(scanned[first]):
+        first += 1
+    while last > first and _is_padding(scanned[last - 1]):
+        last -= 1
+    return "".join(each if each.isprintable() else "\ufffd" for each in scanned[first:last])
+
+
+def _is_padding(character: str) -> bool:
+    return character.isspace() or not character.isprintable()
 
 
 def can_be_preprinted(barcode: str) -> bool:
