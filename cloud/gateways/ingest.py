@@ -83,9 +83,14 @@ class Worker:
         consumer = self._consumers.pop(lease.partition, None)
         if consumer is not None:
             consumer.stop()
+        try:
+            with self._begin() as session:
+                leases.give_back(session, lease)
+        except SQLAlchemyError as error:
+            # Still ours by the table, and above our share: the next heartbeat hands it over.
+            log.warning("partition_kept_for_now", partition=lease.partition, worker=self.me, error=str(error))
+            return
         log.info("partition_given_back", partition=lease.partition, worker=self.me)
-        with self._begin() as session:
-            leases.give_back(session, lease)
 
     def _end(self) -> None:
         for consumer in self._consumers.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +14,16 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from cloud.gateways import leases, service
-from cloud.gateways.apply import apply_link, unapplied_links
+from cloud.config import Settings, settings
+from cloud.gateways import ingest, leases, service
+from cloud.gateways.apply import Ingest, apply_link, unapplied_links
 from cloud.gateways.arrivals import Arrival
 from cloud.gateways.inbox import Inbox, Stored
 from cloud.gateways.leases import Lease, LeaseLost
 from cloud.gateways.model import Gateway, InboxMessage, LinkCursor, MessageStatus, Quarantine
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
+from cloud.kit.jobs import Begin
 from cloud.lis.results.service import MessageSource
 from protocols.model import Item, Undecoded
 from protocols.uplink.envelope import Envelope, GatewayState, LinkState, Message, MessageState, state_topic, up_topic
@@ -251,6 +254,47 @@ def test_two_workers_share_the_partitions_and_the_survivor_takes_all() -> None:
     expire()
     with begin() as session:
         assert len(leases.beat(session, "b", seconds=60, partitions=4)[0]) == 4
+
+
+def test_a_database_that_blinks_while_a_partition_is_handed_over_does_not_end_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blinks: list[bool] = []
+    stopped: list[int] = []
+
+    class Consumer:
+        def __init__(self, _config: Settings, _begin: Begin, lease: Lease, _ingest: Ingest) -> None:
+            self.lease, self.broken = lease, threading.Event()
+
+        def start(self) -> None: ...
+
+        def stop(self) -> None:
+            stopped.append(self.lease.partition)
+            blinks.append(True)
+
+    @contextmanager
+    def blinking() -> Iterator[Session]:
+        if blinks:
+            blinks.clear()
+            raise OperationalError("SELECT", None, psycopg.OperationalError("gone"))
+        with begin() as session:
+            yield session
+
+    monkeypatch.setattr(ingest, "PartitionConsumer", Consumer)
+    config = settings().model_copy(update={"partitions": 2})
+    worker = ingest.Worker("a", 60.0, config=config, transaction=blinking, ingest=keep_in_ledger)
+    with begin() as session:
+        leases.make(session, 2)
+    worker._step()
+    with begin() as session:
+        assert leases.beat(session, "b", seconds=60, partitions=2) == ([], 1)
+    worker._step()  # hands one over: the database is away for the moment
+    with begin() as session:
+        assert leases.beat(session, "b", seconds=60, partitions=2) == ([], 1)
+    worker._step()
+    with begin() as session:
+        held, _ = leases.beat(session, "b", seconds=60, partitions=2)
+    assert [each.partition for each in held] == stopped
 
 
 def test_what_the_box_could_not_read_is_kept_shown_and_passed_over() -> None:
