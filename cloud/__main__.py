@@ -16,6 +16,10 @@ from cloud.config import settings
 program = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 ABSENT = REFUSED = 2
+MetricsPort = Annotated[int | None, typer.Option(help="Answer a monitor at /metrics on this port.")]
+MetricsHost = Annotated[
+    str, typer.Option(help="Where it listens; the inside network's address for a monitor elsewhere.")
+]
 WorkerId = Annotated[str, typer.Option(help="Who this worker is in logs and leases.")]
 
 
@@ -44,6 +48,13 @@ def _broker() -> None:
 
     cure = "Start the broker or correct XINGLIN_MQTT_HOST and XINGLIN_MQTT_PORT."
     wait_for_port(settings().mqtt_host, settings().mqtt_port, "The MQTT broker", cure, wait_s=settings().start_wait_s)
+
+
+def _metrics(host: str, port: int | None) -> None:
+    from cloud.kit import metrics
+
+    if port is not None:
+        metrics.serve(host, port)
 
 
 @program.command()
@@ -94,9 +105,15 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
 
 
 @program.command()
-def ingest(worker_id: WorkerId = "", lease_seconds: int = 15) -> None:
+def ingest(
+    worker_id: WorkerId = "",
+    lease_seconds: int = 15,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
     """Take the boxes' messages from the broker into the inbox, and apply them."""
     _prepare("ingest")
+    _metrics(metrics_host, metrics_port)
     _broker()
     from cloud.gateways import ingest as ingesting
 
@@ -104,12 +121,18 @@ def ingest(worker_id: WorkerId = "", lease_seconds: int = 15) -> None:
 
 
 @program.command()
-def jobs(worker_id: WorkerId = "", concurrency: int = 4, metrics_port: int | None = None) -> None:
+def jobs(
+    worker_id: WorkerId = "",
+    concurrency: int = 4,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
     """Run durable jobs: reactions to facts, messages, periodic work."""
     _prepare("jobs")
+    _metrics(metrics_host, metrics_port)
     from cloud.kit import worker
 
-    worker.run(worker_id or _default_worker_id(), concurrency=concurrency, metrics_port=metrics_port)
+    worker.run(worker_id or _default_worker_id(), concurrency=concurrency)
 
 
 @program.command()

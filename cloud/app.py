@@ -45,7 +45,7 @@ SLICES = (
 )
 """A new slice is one line here and one word in the import contract."""
 
-PARTS = ("model", "events", "jobs", "routes")
+PARTS = ("model", "events", "metrics", "jobs", "routes")
 """What a slice may have that must be known to the program before it starts."""
 
 

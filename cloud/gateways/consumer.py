@@ -20,6 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from cloud.config import Settings
+from cloud.gateways import metrics
 from cloud.gateways.apply import Ingest, apply_link, unapplied_links
 from cloud.gateways.arrivals import Arrival, LinkKey
 from cloud.gateways.broker import KEEP_ALIVE_S, RECEIVE_MAXIMUM, durable_session, make_client
@@ -156,13 +157,17 @@ class PartitionConsumer:
         for key in stored.links:
             self._touched.put(key)
         self._work.set()
+        metrics.STORED.inc(stored.stored)
+        metrics.REPEATED.inc(stored.repeated)
         if stored.quarantined:
+            metrics.QUARANTINED.labels("payload").inc(stored.quarantined)
             log.warning("payloads_quarantined", partition=self.lease.partition, count=stored.quarantined)
 
     def _publish(self, gateway: str, kind: str, payload: bytes) -> None:
         self._client.publish(down_topic(self.lease.partition, gateway, kind), payload, qos=1)
 
     def _ask(self, gateway: str, request: GapRequest) -> None:
+        metrics.GAPS_ASKED.inc()
         log.warning("gap_asked_for", gateway=gateway, link=request.link, first=request.first, last=request.last)
         self._publish(gateway, "gap", request.to_bytes())
 
@@ -200,6 +205,8 @@ class PartitionConsumer:
     def _apply(self, key: LinkKey) -> str:
         """ "more" can be applied now, it "waits" at a gap, or it is "done"."""
         result = apply_link(self._begin, self.lease, key, self._ingest)
+        metrics.APPLIED.inc(result.applied)
+        metrics.QUARANTINED.labels("message").inc(result.quarantined)
         if result.gap is not None:
             self._ask(key[0], result.gap)
         if result.waits:

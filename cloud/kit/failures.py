@@ -6,6 +6,7 @@ goes when the job succeeds. Only the kind of error is kept, its text may name a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from cloud.kit.audit import record
 from cloud.kit.db import Base
 from cloud.kit.errors import Conflict, NotFound, XinglinError
 from cloud.kit.live import announce
+from cloud.kit.metrics import from_database
 
 AT_MOST = 200
 STATES = ("failed", "doing", "todo")
@@ -106,7 +108,7 @@ def listed(session: Session, state: str) -> list[ListedJob]:
     return [ListedJob(*row) for row in rows]
 
 
-def counted(session: Session) -> dict[str, int]:
+def counted(session: Session) -> Mapping[str, int]:
     """How many jobs are in each of `STATES`."""
     found: dict[str, int] = {row.state: row.jobs for row in session.execute(_COUNTED)}
     return {state: found.get(state, 0) for state in STATES}
@@ -165,3 +167,11 @@ def oldest_waiting_s(session: Session) -> float:
         )
     )
     return max(0.0, float(oldest or 0))
+
+
+def _waiting(session: Session) -> dict[str, float]:
+    return {"oldest_due": oldest_waiting_s(session)}
+
+
+from_database("xinglin_jobs", "Jobs that stand in the database now", "state", counted)
+from_database("xinglin_jobs_waiting_seconds", "How long the job that is due the longest has waited", "job", _waiting)

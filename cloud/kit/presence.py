@@ -45,7 +45,7 @@ def wait_for_database(engine: Engine, *, wait_s: float, migrated: bool = True) -
 
 def wait_for_port(host: str, port: int, what: str, cure: str, *, wait_s: float) -> None:
     """Raises `NotThere` when nothing accepts a TCP connection there."""
-    reason = _wait(lambda: _ask_port(host, port), wait_s)
+    reason = _wait(lambda: reach(host, port), wait_s)
     if reason is not None:
         raise NotThere(f"{what} does not answer at {host}:{port} ({reason}). {cure}")
 
@@ -66,7 +66,8 @@ def _ask_database(engine: Engine) -> str | None:
         return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
-def _ask_port(host: str, port: int) -> str | None:
+def reach(host: str, port: int) -> str | None:
+    """None when something accepts a TCP connection there within two seconds, else why not."""
     try:
         socket.create_connection((host, port), timeout=2).close()
     except OSError as error:

@@ -18,7 +18,7 @@ import psycopg
 import structlog
 from procrastinate import JobContext, retry
 from procrastinate.jobs import Job as StoredJob
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -77,10 +77,8 @@ def pause_s(attempts: int) -> int:
     return int(min(2 ** min(attempts + 1, 20), LONGEST_PAUSE_S))
 
 
-def run(worker_id: str, *, concurrency: int = 4, metrics_port: int | None = None) -> None:
+def run(worker_id: str, *, concurrency: int = 4) -> None:
     """Work until SIGINT or SIGTERM; jobs under way get `GRACE_S` to end. The slices must be imported already."""
-    if metrics_port is not None:
-        start_http_server(metrics_port)
     _log.info("job worker starts", worker=worker_id, jobs=len(jobs.registered()))
     asyncio.run(_run(worker_id, concurrency))
     _log.info("job worker stopped", worker=worker_id)

@@ -7,14 +7,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
-from cloud.kit import db, migrate
+from cloud.config import settings
+from cloud.kit import db, migrate, presence
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/healthz")
-def healthz() -> Response:
-    """200 when the database answers and stands at this program's newest migration; else 503 and what is wrong."""
+def healthz(deep: bool = False) -> Response:
+    """200 when the database answers and stands at this program's newest migration; else 503 and what is wrong.
+
+    `deep` asks for the broker too: for a monitor. A load balancer must not, pages are served without it.
+    """
     checks = {"database": "ok", "migrations": "ok"}
     try:
         with db.engine().connect() as connection:
@@ -24,6 +28,8 @@ def healthz() -> Response:
     except SQLAlchemyError as error:
         checks["database"] = type(error).__name__
         checks["migrations"] = "unknown"
+    if deep:
+        checks["broker"] = presence.reach(settings().mqtt_host, settings().mqtt_port) or "ok"
     fit = all(state == "ok" for state in checks.values())
     return JSONResponse({"fit": fit, **checks}, status_code=200 if fit else 503)
 

@@ -19,7 +19,8 @@ from cloud.staff.roles import PERMISSIONS, ROLES, permissions_of
 
 CLOUD = Path(cloud.__file__).parent
 REGISTERS = re.compile(
-    r"^@(job|on)\(|^\w*router = APIRouter|^    __tablename__ =|^navigation\.add|^@event_type", re.MULTILINE
+    r"^@(job|on)\(|^\w*router = APIRouter|^    __tablename__ =|^navigation\.add|^@event_type|^from_database\(",
+    re.MULTILINE,
 )
 WITHOUT_SIGN_IN = {"/staff/sign-in", "/staff/sign-out"}
 

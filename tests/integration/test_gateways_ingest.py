@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import select, text
 
@@ -24,6 +26,7 @@ from tests.support.broker import Broker
 from tests.support.gateways import EPOCH, applied_sequences, envelope, ledger, make_ledger, message, registered
 from tests.support.uplink_box import Box
 from tests.support.waiting import eventually
+from tests.support.web_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 BOXES = (("box-a", 0), ("box-b", 1), ("box-c", 2))
@@ -270,6 +273,48 @@ def test_malformed_and_unknown_payloads_on_the_wire_are_quarantined_and_the_part
     assert len(reasons) == 2
     assert reasons[0].startswith("not JSON")
     assert reasons[1].startswith("unknown gateway stranger")
+
+
+@pytest.mark.req("OPS-1")
+def test_a_worker_tells_a_monitor_what_it_stored_applied_quarantined_and_missed(boxes: dict[str, Box]) -> None:
+    port, box = free_port(), boxes["box-a"]
+    command = [sys.executable, "-m", "cloud", "ingest", "--worker-id", "one", "--metrics-port", str(port)]
+    worker = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        heard(box)
+        box.publish([envelope("box-a", "xn", [1, 2]), envelope("box-a", "xn", [1, 5])])
+        box.publish_raw("xinglin/v1/0/box-a/up/xn", b"{]")
+        eventually(lambda: box.gaps, what="the box is asked for the gap")
+
+        def told() -> dict[str, float]:
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("xinglin_ingest"))
+            return {name: float(value) for name, _, value in lines}
+
+        expected = {
+            "xinglin_ingest_messages_stored_total": 4,
+            "xinglin_ingest_messages_applied_total": 3,
+            'xinglin_ingest_quarantined_total{what="payload"}': 1,
+            "xinglin_ingest_gap_requests_total": 1,
+            'xinglin_ingest_inbox{what="messages_pending"}': 1,
+            'xinglin_ingest_inbox{what="links_at_a_gap"}': 1,
+        }
+        eventually(lambda: expected.items() <= told().items(), what="the numbers")
+        assert told()["xinglin_ingest_messages_repeated_total"] >= 1
+    finally:
+        worker.terminate()
+        assert worker.wait(20) == 0
+
+
+def test_a_port_for_the_monitor_that_is_taken_is_named(laboratory: None) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "cloud", "jobs", "--metrics-port", port]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2
+    assert f"127.0.0.1:{port}" in ended.stderr.splitlines()[-1]
 
 
 def test_a_broker_that_is_absent_at_the_start_is_named(laboratory: None, broker: Broker) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from cloud.config import settings
 from cloud.kit import errors
 from cloud.kit.db import Transaction, engine
 from cloud.web import middleware
+from tests.support.broker import Broker
 from tests.support.site import Site, hire_cast, running_site
 
 REFUSALS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.XinglinError)]
@@ -158,6 +163,22 @@ def test_health_tells_whether_the_database_is_there_and_migrated(site: Site) -> 
     assert "0001" in behind.json()["migrations"]
 
 
+@pytest.mark.req("OPS-1")
+def test_health_asks_for_the_broker_only_when_told_to(
+    site: Site, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XINGLIN_MQTT_HOST", broker.host)
+    monkeypatch.setenv("XINGLIN_MQTT_PORT", str(broker.port))
+    settings.cache_clear()
+    deep = site.base_url + "/healthz?deep=1"
+    assert httpx.get(deep).json() == {"fit": True, "database": "ok", "migrations": "ok", "broker": "ok"}
+    broker.stop()
+    answer = httpx.get(deep)
+    assert (answer.status_code, answer.json()["fit"]) == (503, False)
+    assert "refused" in answer.json()["broker"]
+    assert httpx.get(site.base_url + "/healthz").status_code == 200, "pages are served without the broker"
+
+
 def test_health_without_a_database_is_unfit_and_not_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from cloud.web import health
 
@@ -175,3 +196,23 @@ def test_metrics_count_requests_by_route_and_not_by_address(site: Site) -> None:
     metrics = visitor.http.get("/metrics").text
     assert 'route="/api/trouble/number/{number}",status="200"' in metrics
     assert "12345" not in metrics
+    assert 'xinglin_jobs{state="failed"} 0.0' in metrics
+
+
+@pytest.mark.req("OPS-1")
+def test_metrics_without_a_database_leave_out_what_only_the_database_knows(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cloud.kit import metrics
+
+    @contextmanager
+    def away() -> Iterator[Session]:
+        raise OperationalError("SELECT 1", {}, Exception("away"))
+        yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr(metrics, "begin", away)
+        answer = httpx.get(site.base_url + "/metrics")
+    assert answer.status_code == 200
+    assert "xinglin_http_requests_total" in answer.text
+    assert 'xinglin_jobs{state="failed"}' not in answer.text
