@@ -46,9 +46,12 @@ def mosquitto() -> str | None:
     return shutil.which("mosquitto") or next((each for each in MOSQUITTO_PLACES if Path(each).exists()), None)
 
 
-def command(folder: Path, port: int) -> list[str]:
-    """The command that serves MQTT 5 on 127.0.0.1:`port`; its configuration is written into `folder`."""
-    program = mosquitto()
+def command(folder: Path, port: int, *, wheel: bool = False) -> list[str]:
+    """The command that serves MQTT 5 on 127.0.0.1:`port`; its configuration is written into `folder`.
+
+    `wheel`: the one from the wheel even where mosquitto is installed.
+    """
+    program = None if wheel else mosquitto()
     if program is not None:
         file = folder / "mosquitto.conf"
         file.write_text(MOSQUITTO.format(port=port, folder=folder.absolute(), user=getpass.getuser()), encoding="utf-8")

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--visits-per-minute", type=float, default=6.0, help="how busy the morning is (without --smoke)"
     )
     parser.add_argument("--release", action="store_true", help="a robot also reviews and releases (without --smoke)")
+    parser.add_argument("--wheel-broker", action="store_true", help="the broker from its wheel even where mosquitto is")
     parser.add_argument("--folder", type=Path, help="where everything lies; default: a fresh one")
     parser.add_argument("--keep", action="store_true", help="leave the folder behind")
 
@@ -64,8 +65,10 @@ def _end(_number: int, _frame: FrameType | None) -> None:
 
 def _play(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.smoke:
-        return smoke.run(folder, arguments.smoke, seed=arguments.seed, kill=arguments.kill, sabotage=arguments.sabotage)
-    hospital = Hospital(folder, seed=arguments.seed, web_port=arguments.port)
+        spoil = 3 if arguments.sabotage == "drop" else None
+        hospital = Hospital(folder, seed=arguments.seed, wheel_broker=arguments.wheel_broker, spoil=spoil)
+        return smoke.run(hospital, arguments.smoke, kill=arguments.kill, sabotage=arguments.sabotage)
+    hospital = Hospital(folder, seed=arguments.seed, web_port=arguments.port, wheel_broker=arguments.wheel_broker)
     morning = Morning(hospital, arguments.visits_per_minute, release=arguments.release)
     try:
         _say("starting: database, broker, cloud, box, analyzers, HIS, WeChat, SMS ...")

@@ -77,8 +77,17 @@ class Ports:
 class Hospital:
     """All parts. `start()` brings them up in order; `stop()` ends every one of them and nothing else."""
 
-    def __init__(self, folder: Path, *, seed: int = 1, web_port: int | None = None, spoil: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        web_port: int | None = None,
+        wheel_broker: bool = False,
+        spoil: int | None = None,
+    ) -> None:
         """`spoil`: number of the chemistry result that a stranger on the line swallows (to test the count)."""
+        self.wheel_broker = wheel_broker
         self.folder = folder.absolute()
         self.seed = seed
         self.spoil = spoil
@@ -161,7 +170,9 @@ class Hospital:
         return until(url, what="the database", within_s=90, program=database)
 
     def _start_broker(self) -> None:
-        program = self.troupe.add("broker", broker.command(self.folder / "broker", self.ports.mqtt))
+        program = self.troupe.add(
+            "broker", broker.command(self.folder / "broker", self.ports.mqtt, wheel=self.wheel_broker)
+        )
         until(lambda: port_answers(self.ports.mqtt), what="the broker", within_s=20, program=program)
 
     def _cloud_environment(self, database_url: str) -> dict[str, str]:

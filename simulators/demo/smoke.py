@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from simulators.demo.bench import Bench, Visit
 from simulators.demo.hospital import ANALYZERS, Hospital
@@ -184,9 +183,8 @@ def _openid(visit: Visit) -> str:
     return f"o-{visit.person['mrn']}"
 
 
-def run(folder: Path, tubes: int, *, seed: int, kill: str | None, sabotage: str | None) -> int:
+def run(hospital: Hospital, tubes: int, *, kill: str | None, sabotage: str | None) -> int:
     """Everything up, one morning, everything down; 0 only when all of it was good."""
-    hospital = Hospital(folder, seed=seed, spoil=3 if sabotage == "drop" else None)
     try:
         hospital.start()
         return 0 if Smoke(hospital, tubes, kill=kill, sabotage=sabotage).run() else 1
