@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     """Where signed audit roots are written, outside the database; default ``state_dir/audit``."""
     secret_key: SecretStr = SecretStr("")
     """Signs sessions and CSRF tokens, at least 32 characters; empty is refused in production."""
+    hashing: Literal["full", "least"] = "full"
+    """How much work the hash of a password costs; "least" is for tests that sign in hundreds of times."""
     public_url: str = "http://127.0.0.1:8000"
     """How a browser reaches us; links in messages start with it."""
     hospital_name: str = "杏林医院"

@@ -10,7 +10,9 @@ from functools import cache
 
 from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers.argon2 import Argon2Hasher
 
+from cloud.config import settings
 from cloud.kit.errors import Invalid
 from cloud.web.i18n import mark as N_
 
@@ -20,14 +22,20 @@ _at_once = threading.Semaphore(4)
 """A crowd of sign-ins must not take the machine's memory."""
 
 
-@cache
 def _hasher() -> PasswordHash:
-    return PasswordHash.recommended()
+    return _hasher_for(settings().hashing)
 
 
 @cache
-def _nobodys_hash() -> str:
-    return _hasher().hash("the password of nobody")
+def _hasher_for(work: str) -> PasswordHash:
+    if work == "full":
+        return PasswordHash.recommended()
+    return PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+
+
+@cache
+def _nobodys_hash(work: str) -> str:
+    return _hasher_for(work).hash("the password of nobody")
 
 
 def hash_password(password: str) -> str:
@@ -41,7 +49,7 @@ def verify(password: str, stored: str | None) -> bool:
         return False
     with _at_once:
         try:
-            right = _hasher().verify(password, stored or _nobodys_hash())
+            right = _hasher().verify(password, stored or _nobodys_hash(settings().hashing))
         except UnknownHashError:
             return False
     return right and stored is not None

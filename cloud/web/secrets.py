@@ -15,13 +15,15 @@ class NoSecret(RuntimeError):
 
 
 def check(configured: Settings) -> None:
-    """Raise `NoSecret` where the secret would not do; called at start."""
+    """Raise `NoSecret` where the secret would not do or passwords would be hashed cheaply; called at start."""
     secret = configured.secret_key.get_secret_value()
     if len(secret) < SHORTEST and (secret or configured.environment == "production"):
         raise NoSecret(
             f"XINGLIN_SECRET_KEY must have at least {SHORTEST} characters; it signs sessions and page tokens."
             " Make one with: openssl rand -hex 32"
         )
+    if configured.hashing != "full" and configured.environment == "production":
+        raise NoSecret("XINGLIN_HASHING=least would make stolen password hashes cheap to guess. Unset it.")
 
 
 def derived_key(purpose: str) -> bytes:

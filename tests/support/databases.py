@@ -42,10 +42,8 @@ class DatabaseServer:
             from cloud.kit import embedded
 
             state_dir = Path(os.environ.get("XINGLIN_TEST_STATE_DIR", _ROOT / ".state" / "test"))
-            url = make_url(embedded.start(Settings(environment="test", state_dir=state_dir)).url)
+            url = make_url(embedded.start(Settings(environment="test", state_dir=state_dir), durable=False).url)
         server = cls(url.set(database="postgres"))
-        if not given:
-            server._hurry()
         server._make_template()
         return server
 
@@ -57,13 +55,6 @@ class DatabaseServer:
         dsn = self.admin.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(dsn, autocommit=True) as connection:
             yield connection
-
-    def _hurry(self) -> None:
-        """No test pulls the plug of PostgreSQL itself: its syncs only cost time (kill -9 of a client needs none)."""
-        with self._connection() as connection:
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                connection.execute(f"ALTER SYSTEM SET {setting} = off")
-            connection.execute("SELECT pg_reload_conf()")
 
     def _make_template(self) -> None:
         from cloud.kit import migrate
@@ -110,6 +101,7 @@ def cloud_on(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setenv("XINGLIN_DATABASE_URL", url)
     monkeypatch.setenv("XINGLIN_ENVIRONMENT", "test")
+    monkeypatch.setenv("XINGLIN_HASHING", "least")
     monkeypatch.setenv("XINGLIN_SECRET_KEY", "a-key-for-tests-only-0123456789abcdef")
     forget()
     try:
