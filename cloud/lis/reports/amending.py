@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from cloud.kit.errors import Invalid, NotFound
+from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.lis.critical import service as critical
 from cloud.lis.reports.model import Report, ReportState
 from cloud.lis.reports.service import announce_release, freeze, report_of
@@ -30,8 +30,11 @@ def amend(
     corrections: Sequence[Correction] = (),
     comment: str | None = None,
     confirm_critical: bool = False,
+    version: int | None = None,
 ) -> Report:
     """Release a further version with `corrections` applied and/or another `comment` (None leaves it, "" takes it away).
+
+    `version` is the report's version that the acting page showed: another one since is a conflict.
 
     A sensitive report waits for the clinician again, a critical value for its read-back again: the reader of a changed
     report is not the reader of the old one. Refuses without a reason, or when nothing changes on a report in force.
@@ -44,6 +47,8 @@ def amend(
         raise NotFound("report.unknown", N_("没有这份报告。"))
     sheets.touch(session, [found.specimen_id])
     report = report_of(session, found.specimen_id)
+    if report is not None and version is not None and report.version != version:
+        raise Conflict("amend.stale", N_("这份报告刚刚有了新版本，请核对后再更正。"))
     specimen = session.get_one(Specimen, found.specimen_id)
     sheet = session.get_one(ResultSheet, specimen.id, populate_existing=True)
     recalled = report is not None and report.state == ReportState.RECALLED

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Conflict
-from cloud.lis.reports import listing, review_routes, service
+from cloud.lis.reports import amend_routes, listing, review_routes, service, settings_routes
 from cloud.lis.reports.model import ReportState
 from cloud.lis.results import queue
 from cloud.lis.results.attempt import attempt
@@ -52,8 +52,11 @@ def reports_page(request: Request, session: Transaction, staff: Reader, q: str =
 
 
 @pages.get("/{report_id}")
-def report_page(request: Request, session: Transaction, staff: Reader, report_id: uuid.UUID) -> Response:
-    return _report_page(request, session, staff, report_id)
+def report_page(
+    request: Request, session: Transaction, staff: Reader, report_id: uuid.UUID, version: int | None = None
+) -> Response:
+    """The version in force, or an older one by its number."""
+    return _report_page(request, session, staff, report_id, version=version)
 
 
 def _report_page(
@@ -63,8 +66,9 @@ def _report_page(
     report_id: uuid.UUID,
     problem: str = "",
     status: int = 200,
+    version: int | None = None,
 ) -> Response:
-    view = service.released(session, report_id)
+    view = service.released(session, report_id, version)
     person(session, Subject.staff(staff), view.person_id)
     context = {
         "view": view,
@@ -110,4 +114,6 @@ def disclose(
 
 
 router.include_router(pages)
+router.include_router(amend_routes.router)
+router.include_router(settings_routes.router)
 router.include_router(review_routes.router)

@@ -239,10 +239,22 @@ def report_of(session: Session, specimen_id: uuid.UUID) -> Report | None:
 
 
 def set_limits(session: Session, *, critical_after_minutes: int | None, by: str, reason: str) -> DisclosurePolicy:
-    """The director's decision, from now on; earlier ones stay."""
+    """The director's decision, from now on; earlier ones stay. Who may decide is checked by the caller."""
+    if not reason.strip():
+        raise Invalid("settings.reason", N_("请填写更改的原因。"))
+    before = limits(session).critical_after
     row = DisclosurePolicy(
-        critical_after_minutes=critical_after_minutes, set_by=by, reason=reason, valid_from=clock.now()
+        critical_after_minutes=critical_after_minutes, set_by=by, reason=reason.strip(), valid_from=clock.now()
     )
     session.add(row)
     session.flush()
+    record(
+        session,
+        actor=by,
+        action="report.disclosure_limit",
+        aggregate=("disclosure_policy", "critical"),
+        before={"minutes": None if before is None else int(before.total_seconds() // 60)},
+        after={"minutes": critical_after_minutes},
+        reason=row.reason,
+    )
     return row

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from cloud.config import settings
 from cloud.kit import clock
-from cloud.kit.errors import Conflict, Forbidden
+from cloud.kit.audit import record
+from cloud.kit.errors import Conflict, Forbidden, Invalid
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results import sheets
@@ -74,10 +75,22 @@ def two_persons(session: Session, section: str) -> bool:
 
 
 def set_two_persons(session: Session, *, section: str, value: bool, by: str, reason: str) -> ReviewPolicy:
-    """The director's decision, from now on; earlier ones stay."""
-    row = ReviewPolicy(section=section, two_persons=value, set_by=by, reason=reason, valid_from=clock.now())
+    """The director's decision, from now on; earlier ones stay. Who may decide is checked by the caller."""
+    if not reason.strip():
+        raise Invalid("settings.reason", N_("请填写更改的原因。"))
+    before = two_persons(session, section)
+    row = ReviewPolicy(section=section, two_persons=value, set_by=by, reason=reason.strip(), valid_from=clock.now())
     session.add(row)
     session.flush()
+    record(
+        session,
+        actor=by,
+        action="review.two_persons",
+        aggregate=("review_policy", section or "all"),
+        before={"two_persons": before},
+        after={"two_persons": value},
+        reason=row.reason,
+    )
     return row
 
 
