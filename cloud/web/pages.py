@@ -2,11 +2,12 @@
 
 ``render(request, "lis/results/review.html", {...})``: what stands before the last ``/`` is the slice's folder, the file
 is in its ``templates/``. Templates see ``_``, ``ngettext``, ``static``, ``staff`` (the person signed in, or None),
-``csrf_token``, ``path``, ``language`` and the filters ``moment``, ``day`` and ``clock``.
+``csrf_token``, ``path``, ``language`` and the filters ``moment``, ``day``, ``clock`` and ``age``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import cache
@@ -69,7 +70,7 @@ def environment() -> Environment:
     )
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.globals["static"] = static_url
-    made.filters.update({"moment": _moment, "day": _day, "clock": _clock})
+    made.filters.update({"moment": _moment, "day": _day, "clock": _clock, "age": _age})
     return made
 
 
@@ -89,6 +90,19 @@ def _moment(value: datetime | None) -> str:
 
 def _clock(value: datetime | None) -> str:
     return "" if value is None else local(value).strftime("%H:%M:%S")
+
+
+def _age(text: str) -> str:
+    """An age as a report stores it (``40岁``, ``7个月``, ``3天``), said in the language of the page."""
+    found = re.fullmatch(r"(\d+)(岁|个月|月|天)", text)
+    if found is None:
+        return text
+    number = int(found[1])
+    if found[2] == "岁":
+        return i18n.ngettext("%(num)s岁", "%(num)s岁", number) % {"num": number}
+    if found[2] == "天":
+        return i18n.ngettext("%(num)s天", "%(num)s天", number) % {"num": number}
+    return i18n.ngettext("%(num)s个月", "%(num)s个月", number) % {"num": number}
 
 
 def _day(value: date | datetime | None) -> str:
