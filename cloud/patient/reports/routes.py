@@ -14,6 +14,7 @@ from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import NotFound
 from cloud.lis.catalog.words import SPECIMENS
 from cloud.lis.reports.view import ReportView
+from cloud.patient.identity import account
 from cloud.patient.identity.access import CurrentPatient, Patient
 from cloud.patient.identity.account import log_access
 from cloud.patient.reports import service
@@ -30,6 +31,7 @@ def report_list(request: Request, patient: Patient, session: Transaction) -> Res
     context = {
         "reports": service.readable(session, patient.subject),
         "waiting": service.waiting(session, patient.subject),
+        "bound": bool(account.persons(session, patient.account_id)),
     }
     return render(request, "patient/reports/list.html", context)
 
@@ -45,6 +47,7 @@ def report_page(request: Request, patient: Patient, session: Transaction, report
         "patient_shown": display_name(view.content.patient_name),
         "indicators": lines,
         "specimen_types": SPECIMENS,
+        "without_range": sum(each.explanation.tone == "plain" for each in lines),
         "outstanding": [each for each in lines if each.stands_out],
         "with_sentences": settings().environment != "production" or all(_approved(each) for each in lines),
     }
