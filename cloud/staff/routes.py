@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Invalid, XinglinError
 from cloud.kit.live import Hub
-from cloud.staff import account_routes, job_routes, scan, service, trail_routes, worklist
+from cloud.staff import account_routes, job_routes, scan, service, session_routes, trail_routes, worklist
 from cloud.staff.access import SIGNED_IN_FOR, CurrentStaff, signed_in
 from cloud.web import rate
 from cloud.web.i18n import gettext as _
@@ -157,5 +157,6 @@ async def _stream(hub: Hub, topics: list[str]) -> AsyncIterator[str]:
 
 router.include_router(pages)
 router.include_router(account_routes.router)
+router.include_router(session_routes.router)
 router.include_router(job_routes.router)
 router.include_router(trail_routes.router)

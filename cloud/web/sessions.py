@@ -120,3 +120,27 @@ def revoke_all(session: Session, *, realm: str, subject_id: uuid.UUID, but: uuid
     if but is not None:
         revoke = revoke.where(WebSession.id != but)
     session.execute(revoke.values(revoked_at=clock.now()))
+
+
+def live_sessions(session: Session, *, realm: str, subject_id: uuid.UUID, idle: timedelta) -> list[WebSession]:
+    """Where this person is signed in now, the last used first."""
+    now = clock.now()
+    found = select(WebSession).where(
+        WebSession.realm == realm,
+        WebSession.subject_id == subject_id,
+        WebSession.revoked_at.is_(None),
+        WebSession.expires_at > now,
+        WebSession.seen_at >= now - idle,
+    )
+    return list(session.scalars(found.order_by(WebSession.seen_at.desc(), WebSession.id)))
+
+
+def revoke_one(session: Session, session_id: uuid.UUID, *, realm: str, subject_id: uuid.UUID) -> bool:
+    """End one session of this person; False when they have no such session open."""
+    revoke = update(WebSession).where(
+        WebSession.id == session_id,
+        WebSession.realm == realm,
+        WebSession.subject_id == subject_id,
+        WebSession.revoked_at.is_(None),
+    )
+    return session.scalar(revoke.values(revoked_at=clock.now()).returning(WebSession.id)) is not None

@@ -237,3 +237,22 @@ def test_open_pages_hear_what_was_committed_and_nothing_else(site: Site) -> None
 
 def test_the_stream_is_closed_to_strangers(site: Site) -> None:
     assert site.visitor().get("/staff/live?topics=results").url.path == "/staff/sign-in"
+
+
+def test_a_person_sees_where_they_are_signed_in_and_ends_a_forgotten_one(site: Site) -> None:
+    here, forgotten, third, stranger = (site.staff(each) for each in ("reviewer", "reviewer", "reviewer", "technician"))
+    opened = re.findall(r'data-session="([0-9a-f-]{36})"', forgotten.get("/staff/sessions").text)
+    assert len(opened) == 3, "only one's own"
+    page = here.get("/staff/sessions").text
+    assert page.count("本次登录") == 1
+    ends = re.findall(r"/staff/sessions/([0-9a-f-]{36})/end", page)
+    assert len(ends) == 2
+    assert stranger.post(f"/staff/sessions/{ends[0]}/end").status_code == 404, "nobody ends another person's"
+    assert here.post(f"/staff/sessions/{ends[0]}/end").status_code == 200
+    assert here.post(f"/staff/sessions/{ends[0]}/end").status_code == 404
+    paths = sorted(each.get("/staff").url.path for each in (forgotten, third))
+    assert paths == ["/staff", "/staff/sign-in"], "one was ended, the other lives"
+    assert here.post("/staff/sessions/end-others").status_code == 200
+    assert {each.get("/staff").url.path for each in (forgotten, third)} == {"/staff/sign-in"}
+    assert here.get("/staff").url.path == stranger.get("/staff").url.path == "/staff"
+    assert _actions_on("reviewer").count("staff.end_session") == 2
