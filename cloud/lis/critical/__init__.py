@@ -1,1 +1,1 @@
-"""Critical values: one case for each release that holds any, with the record of who was told and read back."""
+"""Critical values: a case for each release that holds any and for what comes after it; who was told and read back."""

@@ -12,7 +12,7 @@ from cloud.kit.events import Event, event_type
 @event_type
 @dataclass(frozen=True, kw_only=True)
 class CriticalOpened(Event):
-    """A release held critical values; somebody has to be told now. `aggregate_id` is the case."""
+    """Critical values were released, or came after it; somebody has to be told now. `aggregate_id` is the case."""
 
     type: ClassVar[str] = "critical.opened"
     specimen_id: uuid.UUID

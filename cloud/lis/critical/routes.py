@@ -15,7 +15,7 @@ from cloud.hospital.model import Department
 from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.lis.critical import service
-from cloud.lis.critical.model import CriticalCase, CriticalContact
+from cloud.lis.critical.model import CLOSED, CriticalCase, CriticalContact
 from cloud.lis.results.attempt import attempt
 from cloud.lis.specimens.model import Specimen
 from cloud.people.access import Subject, visible_to
@@ -35,7 +35,7 @@ Caller = Annotated[CurrentStaff, Depends(require("result.review"))]
 
 
 def _open_count(session: Session) -> int:
-    return session.scalar(select(func.count()).where(CriticalCase.state.not_in(service.CLOSED))) or 0
+    return session.scalar(select(func.count()).where(CriticalCase.state.not_in(CLOSED))) or 0
 
 
 navigation.add(N_("危急值"), PAGE, permission="result.read", group=N_("检验"), position=310, key="g v")
@@ -85,7 +85,7 @@ def _page(request: Request, session: Session, staff: CurrentStaff, problem: str 
         .join(Specimen, Specimen.id == CriticalCase.specimen_id)
         .join(Person, Person.id == CriticalCase.person_id)
         .join(Department, Department.id == CriticalCase.department_id)
-        .where(CriticalCase.state.not_in(service.CLOSED), CriticalCase.person_id.in_(visible_to(Subject.staff(staff))))
+        .where(CriticalCase.state.not_in(CLOSED), CriticalCase.person_id.in_(visible_to(Subject.staff(staff))))
         .order_by(CriticalCase.detected_at)
         .limit(200)
     ).all()

@@ -15,17 +15,16 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.live import announce
-from cloud.lis.catalog.model import Test
-from cloud.lis.critical.events import CriticalOpened, CriticalReadBack
-from cloud.lis.critical.model import CriticalCase, CriticalContact, CriticalState
-from cloud.lis.orders.model import Order
+from cloud.lis.critical import late
+from cloud.lis.critical.events import CriticalReadBack
+from cloud.lis.critical.model import CLOSED, CriticalCase, CriticalContact, CriticalState
+from cloud.lis.critical.opening import add_case
 from cloud.lis.results.model import Result
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
 
 OUTCOMES = ("read_back", "no_read_back", "not_reached")
-CLOSED = (CriticalState.READ_BACK, CriticalState.CANCELLED)
 
 
 def open_case(
@@ -35,50 +34,20 @@ def open_case(
     critical = [each for each in results if each.critical]
     if not critical:
         return None
-    tests = {test.id: test for test in session.scalars(select(Test).where(Test.id.in_({r.test_id for r in critical})))}
-    order = session.get_one(Order, specimen.order_id)
-    now = clock.now()
-    opened = CriticalCase(
-        specimen_id=specimen.id,
-        order_id=order.id,
-        person_id=specimen.person_id,
-        department_id=order.department_id,
-        report_version=report_version,
-        values=[_snapshot(tests[each.test_id], each) for each in critical],
-        state=CriticalState.CONFIRMED,
-        detected_at=min(each.received_at for each in critical),
-        confirmed_at=now,
-        confirmed_by=by.id,
-        confirmed_by_name=by.name,
-    )
-    session.add(opened)
-    session.flush()
-    publish(
+    opened = add_case(
         session,
-        CriticalOpened(
-            aggregate_id=opened.id,
-            specimen_id=specimen.id,
-            order_id=order.id,
-            person_id=specimen.person_id,
-            department_id=order.department_id,
+        specimen,
+        critical,
+        CriticalCase(
+            report_version=report_version,
+            state=CriticalState.CONFIRMED,
+            confirmed_at=clock.now(),
+            confirmed_by=by.id,
+            confirmed_by_name=by.name,
         ),
     )
-    announce(session, "critical", {"case": str(opened.id)})
+    late.told_with_release(session, opened, by=actor(by))
     return opened
-
-
-def _snapshot(test: Test, result: Result) -> dict[str, Any]:
-    reasons: list[dict[str, Any]] = result.decision.get("reasons", [])
-    limit: dict[str, Any] = next((each["fields"] for each in reasons if each["code"] == "critical"), {})
-    return {
-        "code": test.code,
-        "name": test.name,
-        "value": result.value_text,
-        "unit": result.unit or "",
-        "flag": result.flag,
-        "side": limit.get("side"),
-        "limit": limit.get("limit"),
-    }
 
 
 def record_contact(
@@ -139,10 +108,17 @@ def record_contact(
 
 
 def cancel_open(session: Session, specimen_id: uuid.UUID, *, by: Signatory, reason: str) -> int:
-    """Close the specimen's open cases because their values were amended or recalled; how many that were."""
+    """Close the open cases of releases because their values were amended or recalled; how many that were.
+
+    Values that came after the release (`late`) were measured all the same and stay to be told.
+    """
     cancelled = session.scalars(
         update(CriticalCase)
-        .where(CriticalCase.specimen_id == specimen_id, CriticalCase.state.not_in(CLOSED))
+        .where(
+            CriticalCase.specimen_id == specimen_id,
+            CriticalCase.late_result_id.is_(None),
+            CriticalCase.state.not_in(CLOSED),
+        )
         .values(state=CriticalState.CANCELLED)
         .returning(CriticalCase.id)
     ).all()
@@ -152,12 +128,12 @@ def cancel_open(session: Session, specimen_id: uuid.UUID, *, by: Signatory, reas
 
 
 def read_back_at(session: Session, specimen_id: uuid.UUID) -> datetime | None:
-    """When the last open case of the specimen was read back; None while any is open or none was ever read back."""
+    """When the last case of the specimen's releases was read back; None while any is open or none ever was."""
     waiting, last = session.execute(
         select(
             func.count(case((CriticalCase.state.not_in(CLOSED), 1))),
             func.max(CriticalCase.read_back_at),
-        ).where(CriticalCase.specimen_id == specimen_id)
+        ).where(CriticalCase.specimen_id == specimen_id, CriticalCase.late_result_id.is_(None))
     ).one()
     return None if waiting else last
 
