@@ -36,7 +36,7 @@ MOST_ATTEMPTS = 100
 GRACE_S = 20.0
 PERIODIC_TASK = "xinglin.periodic"
 
-RUN = Counter("xinglin_jobs_total", "Jobs run, by outcome", ["name", "outcome"])
+RUN = Counter("xinglin_job_runs_total", "Jobs run, by outcome", ["name", "outcome"])
 SECONDS = Histogram("xinglin_job_seconds", "Time a job ran", ["name"])
 
 _log = structlog.get_logger()
