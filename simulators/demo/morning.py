@@ -15,6 +15,7 @@ from typing import Any
 from simulators.demo.bench import Bench
 from simulators.demo.hospital import ANALYZERS, Hospital
 from simulators.demo.programs import DidNotStart
+from simulators.demo.runner import Runner
 from simulators.demo.staff import Reviewer, Technician
 from simulators.demo.waiting import until
 
@@ -37,6 +38,7 @@ class Morning:
             self.hospital.troupe.programs[each].say("qc")
         self._robot("visits", lambda: self._next_visit(his.say))
         self._robot("technician", Technician(self.hospital, self.bench).work)
+        self._robot("runner", Runner(self.hospital, self.bench).work, pause_s=3)
         self._robot("ledgers", self.bench.follow)
         if self.release:
             self._robot("reviewer", Reviewer(self.hospital, self.bench).work)
@@ -46,12 +48,12 @@ class Morning:
             say("order")
         return False
 
-    def _robot(self, name: str, work: Callable[[], bool]) -> None:
+    def _robot(self, name: str, work: Callable[[], bool], pause_s: float = 0.3) -> None:
         def loop() -> None:
             while not self.stopping.is_set():
                 try:
                     if not work():
-                        self.stopping.wait(0.3)
+                        self.stopping.wait(pause_s)
                 except Exception:
                     if not self.stopping.wait(5):
                         print(f"{name}: {traceback.format_exc(limit=3)}", file=sys.stderr)
