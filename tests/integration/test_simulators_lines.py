@@ -15,7 +15,7 @@ import pytest
 from simulators.analyzers.astm_session import AstmSession, NotDelivered, Timing, checksum, frames_by_record
 from simulators.analyzers.blood import Tube
 from simulators.analyzers.bs_station import BsStation
-from simulators.analyzers.station import Settings
+from simulators.analyzers.station import Settings, Station
 from simulators.analyzers.xn_station import XnStation
 from simulators.ledger import Ledger, read_ledger
 from simulators.wire import Answering, Line, LineBroken, TcpLine, dial, pseudo_terminal
@@ -102,8 +102,8 @@ def _tcp(connection: socket.socket) -> socket.socket:
 
 
 @contextmanager
-def beside(work: Callable[[], None]) -> Iterator[None]:
-    """Run the host's part in a thread; its failure is the test's."""
+def beside(work: Callable[[], None], station: Station | None = None) -> Iterator[None]:
+    """Run the host's part in a thread; its failure is the test's, and ends the `station` that would dial for ever."""
     failures: list[BaseException] = []
 
     def guarded() -> None:
@@ -111,6 +111,8 @@ def beside(work: Callable[[], None]) -> Iterator[None]:
             work()
         except BaseException as error:
             failures.append(error)
+            if station is not None:
+                station.stopping.set()
 
     thread = threading.Thread(target=guarded)
     thread.start()
@@ -234,7 +236,7 @@ def test_a_message_cut_off_by_a_broken_line_is_sent_again_whole(tmp_path: Path) 
         texts.append(host.take_session())
         host.connection.close()
 
-    with beside(play):
+    with beside(play, station):
         station.run()
     listener.close()
     ledger.close()
@@ -267,7 +269,7 @@ def test_a_tube_without_an_order_is_put_on_again_until_there_is_one(tmp_path: Pa
         assert "PLT" in host.take_session()
         host.connection.close()
 
-    with beside(play):
+    with beside(play, station):
         station.run()
     listener.close()
     ledger.close()
@@ -314,7 +316,7 @@ def _answer_query(connection: socket.socket, tests: list[str]) -> None:
 def test_a_bs_asks_sends_each_test_and_repeats_what_was_not_accepted(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     ledger = Ledger(tmp_path / "bs.jsonl", "bs")
-    station = BsStation(dial("127.0.0.1", listener.getsockname()[1]), ledger, _settings(), reply_s=0.3)
+    station = BsStation(dial("127.0.0.1", listener.getsockname()[1]), ledger, _settings())
     station.rack.put(Tube("260000025"))
     station.rack.put(None)
     received: list[str] = []
@@ -337,7 +339,7 @@ def test_a_bs_asks_sends_each_test_and_repeats_what_was_not_accepted(tmp_path: P
         received.extend(each for message in (again, second) for each in message if each.startswith("OBX"))
         connection.close()
 
-    with beside(play):
+    with beside(play, station):
         station.run()
     listener.close()
     ledger.close()
