@@ -88,6 +88,7 @@ def test_a_label_reads_back_as_its_accession_and_carries_patient_tube_and_stat_m
     assert zpl.rstrip().endswith("^XZ")
     assert f"^BCN,72,N,N,N,A^FD{accession}^FS" in zpl
     assert "^FD王小梅 女" in zpl
+    assert "^FDP0001^FS" in zpl  # the record number beside the name
     assert "紫帽 EDTA-K2 2 mL" in zpl
 
 
@@ -254,7 +255,11 @@ def test_a_channel_is_mapped_changed_and_removed_with_a_record_and_a_double_one_
         assert xn is not None
     page = f"/staff/lis/instruments/{xn.id}"
     director.get(page)
-    mapped = director.post(f"{page}/channels", {"code": "WBC-X", "test": "WBC", "factor": "0.1", "sendable": "yes"})
+    mapping = {"code": "WBC-X", "test": "WBC", "factor": "0.1", "sendable": "yes"}
+    refused = director.post(f"{page}/channels", mapping)  # a factor converts from one unit, and that one is not named
+    assert refused.status_code == 422
+    assert "channel_unit_missing" in refused.text
+    mapped = director.post(f"{page}/channels", {**mapping, "unit": "10*8/L"})
     assert mapped.status_code == 200
     assert mapped.text.count("重复") == 2
     assert "WBC-X" in director.get("/staff/lis/instruments").text

@@ -32,6 +32,8 @@ class Label:
     name: str
     who: str
     """Sex and age."""
+    number: str
+    """Record number (病历号): beside the name the second thing a patient is told apart by."""
     tube: str
     tests: str
     place: str

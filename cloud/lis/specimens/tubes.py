@@ -14,6 +14,7 @@ from cloud.hospital.model import Department
 from cloud.kit import clock
 from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog.model import Test, Tube
+from cloud.lis.orders import lookup
 from cloud.lis.orders.asked import asked_for
 from cloud.lis.orders.model import ItemState, Order, OrderItem
 from cloud.lis.specimens.labels import Label
@@ -33,6 +34,8 @@ class TubeView:
     specimen: Specimen
     order: Order
     person: Person
+    record_number: str
+    """The hospital's number of the patient (病历号), empty when there is none."""
     department: Department
     tube: Tube
     tests: list[Test]
@@ -60,11 +63,13 @@ def views(session: Session, specimens: Sequence[Specimen]) -> list[TubeView]:
     wanted = {each.department_id for each in orders.values()}
     departments = {each.id: each for each in session.scalars(select(Department).where(Department.id.in_(wanted)))}
     persons = {person_id: people.get(session, person_id) for person_id in {each.person_id for each in specimens}}
+    numbers = lookup.numbers_of(session, list(persons))
     return [
         TubeView(
             specimen=each,
             order=orders[each.order_id],
             person=persons[each.person_id],
+            record_number=numbers.get(each.person_id, ""),
             department=departments[orders[each.order_id].department_id],
             tube=tubes[each.tube_id],
             tests=tests.get(each.id, []),
@@ -81,6 +86,7 @@ def label_of(view: TubeView) -> Label:
         barcode=view.specimen.barcode,
         name=view.person.name or "（未知）",
         who=" ".join(filter(None, (SEXES.get(view.person.sex, ""), age_text(view.person.birth_date, today)))),
+        number=view.record_number,
         tube=f"{view.tube.name} {view.tube.volume_ml.normalize():f} mL",
         tests=" ".join(view.asked),
         place=f"{view.department.name} {clock.local(clock.now()):%m-%d %H:%M}",
@@ -103,9 +109,9 @@ STEP_NAMES = {
     "reprinted": N_("补打条码"),
     "bound": N_("绑定预制条码"),
     "tests_added": N_("加做项目"),
-    "collected": N_("采集"),
-    "received": N_("接收"),
-    "rejected": N_("拒收"),
+    "collected": N_("已采集"),
+    "received": N_("已接收"),
+    "rejected": N_("已拒收"),
     "cancelled": N_("已取消"),
     "done": N_("检验完成"),
 }
