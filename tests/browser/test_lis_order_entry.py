@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
+from cloud.hospital.service import ensure_department
+from cloud.kit.db import begin
 from tests.support.lab import open_lab
 from tests.support.screens import DESK, chromium
 from tests.support.site import PASSWORD, Site, hire_cast, running_site
@@ -80,6 +82,32 @@ def test_an_order_is_entered_labelled_and_its_tubes_received_without_a_mouse(pag
     typed(page, accessions[0])
     expect(page.locator("[data-outcome=bad]")).to_contain_text("接收，不能重复操作")
     assert refusals == []
+
+
+def test_a_department_is_chosen_and_never_taken_for_granted(page: Page) -> None:
+    with begin() as session:
+        ensure_department(session, code="JZ", name="急诊科")
+    page.goto("/staff/lis/orders/new?q=P0001")
+    page.wait_for_selector("[data-order-entry][data-ready]")
+    typed(page, "xcg")
+    expect(page.locator("[data-picked] [name=items]")).to_have_count(1)
+    page.keyboard.press("Control+Enter")
+    department = page.locator("[name=department]")
+    expect(department).to_be_focused()
+    assert department.input_value() == ""
+    page.keyboard.type("JZ")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url(re.compile(r"/staff/lis/orders/[0-9a-f-]{36}$"))
+    expect(page.locator("main")).to_contain_text("急诊科")
+
+
+def test_escape_leaves_the_box_and_the_key_map_opens(page: Page) -> None:
+    page.goto("/staff/lis/orders/new?q=P0001")
+    page.wait_for_selector("[data-order-entry][data-ready]")
+    expect(page.locator("#f-pick")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("dialog#keyboard-map")).to_contain_text("选择项目")
 
 
 def test_a_tube_with_its_own_barcode_is_bound_by_two_scans(page: Page) -> None:

@@ -136,7 +136,8 @@ def _entry_page(
         "numbers": lookup.numbers_of(session, [each.id for each in shown]),
         "q": q,
         "departments": hospital.departments(session),
-        "typed": typed or {"items": [], "priority": Priority.ROUTINE, "department": "", "diagnosis": ""},
+        "typed": typed
+        or {"items": [], "priority": Priority.ROUTINE, "department": "", "diagnosis": "", "visit_number": ""},
         "problem": problem,
         "sexes": SEXES,
     }
@@ -178,7 +179,7 @@ def place(
             request,
             session,
             person,
-            typed=typed | {"diagnosis": diagnosis},
+            typed=typed | {"diagnosis": diagnosis, "visit_number": visit_number},
             problem=message_of(refusal),
             status=refusal.status,
         )

@@ -29,6 +29,7 @@ function onKey(event) {
     if (character) extend(event.key);
     else endWithEnter();
   } else if (isFilling(event.target)) {
+    if (event.key === "Escape" && event.target.ariaExpanded !== "true") event.target.blur(); // keys are commands again
     if (event.ctrlKey || /^F\d+$/.test(event.key)) act(nameOf(event), event);
   } else if (!character) {
     if (event.key === "Escape" && event.target.matches("input")) event.target.blur();
