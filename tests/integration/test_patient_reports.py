@@ -272,7 +272,7 @@ def test_the_person_sees_who_looked(hospital: Town, phone: Phone, wang: uuid.UUI
     phone.reads(report)
     phone.get(f"/p/reports/{report}/pdf")
     mine = phone.get("/p/my").text
-    assert "查看报告" in mine
+    assert "查看了报告" in mine
     assert "下载报告" in mine
 
 

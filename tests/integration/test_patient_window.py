@@ -91,7 +91,10 @@ def test_a_wrong_card_a_wrong_code_and_a_late_code_bind_nobody(hospital: Town, p
     clerk = desk(hospital, "clerk", "cashier")
     code = short_code(phone)
     assert post(clerk, "/staff/window/bind/check", card="CP9", code=code).status_code == 404
-    assert post(clerk, "/staff/window/bind/check", card="CP1", code="ABCD2345").status_code == 409
+    refused = post(clerk, "/staff/window/bind/check", card="CP1", code="ABCD2345")
+    assert refused.status_code == 409
+    assert 'value="CP1"' in refused.text, "the form stays with what was scanned"
+    assert "短码不正确" in refused.text
     newer = short_code(phone)
     assert post(clerk, "/staff/window/bind/check", card="CP1", code=code).status_code == 409
     assert post(clerk, "/staff/window/bind/check", card="CP1", code=newer).status_code == 200

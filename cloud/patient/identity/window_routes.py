@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cloud.kit.db import Transaction
-from cloud.kit.errors import Invalid
+from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.patient.identity import window
 from cloud.patient.identity.rules import RELATIONS
 from cloud.people.access import Subject, mask_id, mask_phone
@@ -17,6 +17,7 @@ from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
+from cloud.web.refusals import message_of
 
 PAGE = "/staff/window/bind"
 
@@ -35,7 +36,11 @@ def scan_page(request: Request, staff: Cashier) -> Response:
 @router.post(PAGE + "/check")
 def check(request: Request, staff: Cashier, session: Transaction, card: Typed, code: Typed) -> Response:
     """Show whom card and code name; nothing is bound yet."""
-    found = window.look(session, Subject.staff(staff), card=card, code=code)
+    try:
+        found = window.look(session, Subject.staff(staff), card=card, code=code)
+    except (NotFound, Conflict) as refusal:  # the patient stands there: the form stays, with what was typed
+        typed = {"found": None, "done": None, "card": card, "code": code, "problem": message_of(refusal)}
+        return render(request, "patient/identity/window.html", typed, refusal.status)
     context = {
         "found": found,
         "done": None,
