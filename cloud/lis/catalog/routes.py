@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -33,13 +33,16 @@ Approver = Annotated[CurrentStaff, Depends(require("catalog.approve"))]
 
 
 @router.get("")
-def catalogue(request: Request, session: Transaction, staff: Reader, q: str = "", section: str = "") -> Response:
-    """All tests of a section, or what a search by code, pinyin or name finds."""
+def catalogue(
+    request: Request, session: Transaction, staff: Reader, q: str = "", section: str = "", drafts: bool = False
+) -> Response:
+    """All tests of a section, what a search by code, pinyin or name finds, or those with drafts to approve."""
     context = {
         "q": q,
         "section": section,
-        "tests": _found(session, q, section),
-        "panels": [] if section else _panels(session, q),
+        "only_drafts": drafts,
+        "tests": _found(session, q, section, drafts),
+        "panels": [] if section or drafts else _panels(session, q),
         "tubes": service.tubes_by_id(session),
         "drafts": _drafts(session),
         "words": words,
@@ -47,13 +50,16 @@ def catalogue(request: Request, session: Transaction, staff: Reader, q: str = ""
     return render(request, "lis/catalog/catalogue.html", context)
 
 
-def _found(session: Transaction, q: str, section: str) -> list[Test]:
+def _found(session: Transaction, q: str, section: str, drafts: bool) -> list[Test]:
     wanted = select(Test).order_by(Test.position)
     if section:
         wanted = wanted.where(Test.section == section)
     if q.strip():
         codes = [each.code for each in service.search(session, q, limit=60) if each.kind == "test"]
         wanted = wanted.where(Test.code.in_(codes))
+    if drafts:
+        waiting = [select(table.test_id).where(table.state == "draft") for table in (ReferenceRange, CriticalLimit)]
+        wanted = wanted.where(or_(*(Test.id.in_(each) for each in waiting)))
     return list(session.scalars(wanted))
 
 
