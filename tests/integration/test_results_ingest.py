@@ -27,7 +27,7 @@ from cloud.lis.results.model import (
 )
 from cloud.lis.results.service import IngestOutcome, ingest
 from cloud.lis.specimens.model import Specimen, SpecimenBarcode, SpecimenState
-from protocols.model import Attachment, HostQuery, InstrumentEvent, QcMark, Undecoded
+from protocols.model import Attachment, HostQuery, InstrumentEvent, Item, Observation, QcMark, Undecoded
 from tests.support.bench import Bench, observed, pathologist, set_up, technician
 
 
@@ -241,11 +241,31 @@ def test_control_results_never_become_a_patients(bench: Bench) -> None:
     assert results_of(bench, specimen) == []
 
 
+@pytest.mark.req("LIS-3")
+def test_a_resend_keeps_its_pictures_once(bench: Bench) -> None:
+    specimen, other = bench.specimen("WBC"), bench.specimen("WBC")
+
+    def sent(of: Specimen, *pictures: Attachment) -> list[Observation]:
+        values = observed(of, "WBC", "6.2", attachments=(Attachment("WBC", "image/png", b"\x89W"),))
+        return [values, observed(of, "DIST_RBC", None, attachments=pictures)]
+
+    named = Attachment("DIST_RBC", "image/png", reference="2026_11_23_RBC.PNG")
+    drawn = Attachment("DIST_RBC", "image/png", b"\x89PNG")
+    assert ingest(bench.session, bench.source(), sent(specimen, named, drawn)).attachments == 3
+    outcome = ingest(bench.session, bench.source(), sent(specimen, named, drawn))
+    assert (outcome.resent, outcome.attachments) == (1, 0)
+    again = replace(named, reference="2026_11_23_RBC_2.PNG")
+    assert ingest(bench.session, bench.source(), sent(specimen, again, drawn)).attachments == 1
+    assert ingest(bench.session, bench.source(), sent(other, named, drawn)).attachments == 3
+    kept = select(ResultAttachment.reference, ResultAttachment.data).where(ResultAttachment.specimen_id == specimen.id)
+    assert len(bench.session.execute(kept).all()) == 4
+
+
 @pytest.mark.req("GW-11")
 def test_pictures_queries_alarms_and_the_unreadable_are_kept_or_counted(bench: Bench) -> None:
     specimen = bench.specimen("WBC")
     picture = Attachment("DIST_RBC", "image/png", b"\x89PNG")
-    items = [
+    items: list[Item] = [
         observed(specimen, "WBC", "6.2"),
         observed(specimen, "DIST_RBC", None, attachments=(picture,)),
         HostQuery(specimens=(specimen.accession,)),

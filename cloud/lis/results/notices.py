@@ -6,10 +6,11 @@ the barcode is not known, they wait with it until a person gives its values to a
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
@@ -101,8 +102,26 @@ def claim_messages(session: Session, source: MessageSource, barcode: str | None,
 
 
 def attach(session: Session, source: MessageSource, specimen_id: uuid.UUID, at: int, observation: Observation) -> int:
-    """The pictures of an observation, kept with its specimen; how many."""
+    """The pictures of an observation, kept with its specimen; how many are new. A resend brings the same ones again."""
+    if not observation.attachments:
+        return 0
+    rows = session.execute(
+        select(
+            ResultAttachment.name,
+            ResultAttachment.media_type,
+            ResultAttachment.reference,
+            func.sha256(ResultAttachment.data),
+        ).where(ResultAttachment.specimen_id == specimen_id, ResultAttachment.code == observation.code)
+    )
+    known = {tuple(row) for row in rows}
+    new = 0
     for attachment in observation.attachments:
+        digest = hashlib.sha256(attachment.data).digest()
+        content = (attachment.name, attachment.media_type, attachment.reference, digest)
+        if content in known:
+            continue
+        known.add(content)
+        new += 1
         session.add(
             ResultAttachment(
                 specimen_id=specimen_id,
@@ -116,7 +135,7 @@ def attach(session: Session, source: MessageSource, specimen_id: uuid.UUID, at: 
                 received_at=source.received_at,
             )
         )
-    return len(observation.attachments)
+    return new
 
 
 def of_specimen(session: Session, specimen_id: uuid.UUID) -> list[InstrumentNotice]:
