@@ -117,6 +117,9 @@ def map_channel(session: Session, instrument_id: uuid.UUID, channel: Channel, *,
     test_id = None if channel.kind == ChannelKind.MESSAGE else _test_id(session, channel.test.strip())
     if not channel.code.strip() or channel.factor <= 0:
         raise Invalid("channel_wrong", N_("请填写仪器通道代码，换算系数须大于 0。"))
+    if channel.factor != 1 and not channel.unit.strip():
+        # Without it the factor would convert whatever unit the instrument sends, also after somebody changes it there.
+        raise Invalid("channel_unit_missing", N_("换算系数不为 1 时，请填写仪器发送的单位。"))
     mapped = channel_of(session, instrument_id, channel.code.strip())
     before = _content(mapped) if mapped is not None else None
     if mapped is None:
