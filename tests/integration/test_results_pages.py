@@ -149,6 +149,10 @@ def test_a_critical_value_is_released_only_confirmed_and_its_call_is_recorded(si
     contact = f"/staff/lis/critical/{found[1]}/contact"
     assert reviewer.post(contact, {"outcome": "read_back", "told": ""}).status_code == 422
     assert reviewer.post(contact, {"outcome": "read_back", "told": "孙护士"}).status_code == 200
+    afterwards = reviewer.get("/staff/lis/critical").text
+    assert f'data-case="{found[1]}"' not in afterwards
+    assert f'data-closed="{found[1]}"' in afterwards, "who answered stays in sight for a day"
+    assert "孙护士" in afterwards
     with begin() as session:
         assert session.get_one(CriticalCase, uuid.UUID(found[1])).state == CriticalState.READ_BACK
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
 from sqlalchemy import func, select
@@ -79,6 +81,24 @@ def contact(
     return RedirectResponse(PAGE, status_code=303)
 
 
+def _closed(session: Session, staff: CurrentStaff) -> Sequence[Any]:
+    """Those read back within the last day, with the call that ended each: what the next shift asks for."""
+    return session.execute(
+        select(CriticalCase, Specimen, Person, Department, CriticalContact)
+        .join(Specimen, Specimen.id == CriticalCase.specimen_id)
+        .join(Person, Person.id == CriticalCase.person_id)
+        .join(Department, Department.id == CriticalCase.department_id)
+        .join(CriticalContact, CriticalContact.case_id == CriticalCase.id)
+        .where(
+            CriticalContact.outcome == "read_back",
+            CriticalCase.read_back_at > clock.now() - timedelta(hours=24),
+            CriticalCase.person_id.in_(visible_to(Subject.staff(staff))),
+        )
+        .order_by(CriticalCase.read_back_at.desc())
+        .limit(50)
+    ).all()
+
+
 def _page(request: Request, session: Session, staff: CurrentStaff, problem: str = "", status: int = 200) -> Response:
     rows = session.execute(
         select(CriticalCase, Specimen, Person, Department)
@@ -93,5 +113,11 @@ def _page(request: Request, session: Session, staff: CurrentStaff, problem: str 
     found = select(CriticalContact).where(CriticalContact.case_id.in_([row.CriticalCase.id for row in rows]))
     for each in session.scalars(found.order_by(CriticalContact.at)):
         contacts.setdefault(each.case_id, []).append(each)
-    context = {"rows": rows, "contacts": contacts, "now": clock.now(), "problem": problem}
+    context = {
+        "rows": rows,
+        "contacts": contacts,
+        "closed": _closed(session, staff),
+        "now": clock.now(),
+        "problem": problem,
+    }
     return render(request, "lis/critical/critical.html", context, status)
