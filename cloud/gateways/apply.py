@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, select, text, update
+from sqlalchemy import ColumnElement, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -69,26 +69,31 @@ def apply_link(begin: Begin, lease: Lease, key: LinkKey, ingest: Ingest, *, run:
         stored = _next_sequences(session, key, cursor.applied_through, run)
         lost = lost_ranges(session, key, after=cursor.applied_through)
         plan = rules.next_run(cursor.applied_through, stored, lost)
-        applied = quarantined = 0
+        taken: list[dict[str, Any]] = []
+        quarantined = 0
         cut = False
         enough_at = monotonic() + LONG_ENOUGH_S
         for message in _pending(session, key, plan.sequences):
-            if applied + quarantined and monotonic() > enough_at:
+            if len(taken) + quarantined and monotonic() > enough_at:
                 stored = stored[: stored.index(message.sequence)]
                 plan = rules.next_run(cursor.applied_through, stored, lost)
                 cut = True
                 break
             source = _source(message, late=message.sequence <= cursor.applied_through)
-            taken = _apply_message(session, lease, message, source, ingest)
-            applied += taken
-            quarantined += not taken
+            outcome, refused = _apply_message(session, message, source, ingest)
+            if refused is None:
+                taken.append({"inbox_id": message.id, "became": outcome})
+            else:
+                quarantined += 1
+                _quarantine(session, lease, message, refused)
+        _mark_applied(session, lease, taken)
         if quarantined or (plan.gap is None) != (cursor.gap_first is None):
             announce(session, "gateways")
         if plan.sequences:
             cursor.applied_at = clock.now()
         cursor.applied_through = plan.applied_through
         return Applied(
-            applied=applied,
+            applied=len(taken),
             quarantined=quarantined,
             more=cut or (len(stored) == run and plan.gap is None),
             gap=_note_gap(cursor, plan.gap, clock.now()),
@@ -148,26 +153,53 @@ def _pending(session: Session, key: LinkKey, sequences: Sequence[int]) -> Sequen
 
 
 def _apply_message(
-    session: Session, lease: Lease, message: InboxMessage, source: MessageSource, ingest: Ingest
-) -> bool:
-    """False: the message is quarantined. An error of the database itself goes up: the whole run is tried again."""
-    values: dict[str, Any] = {"applied_by": str(lease), "applied_at": text("clock_timestamp()")}
+    session: Session, message: InboxMessage, source: MessageSource, ingest: Ingest
+) -> tuple[dict[str, Any] | None, Exception | None]:
+    """(what became of it, None), or (None, why the laboratory cannot take it). An error of the database itself goes
+    up: the whole run is tried again.
+    """
     try:
         with session.begin_nested():
-            outcome = ingest(session, source, [item_from_json(each) for each in message.items])
-        values |= {"state": MessageStatus.APPLIED, "outcome": _outcome(outcome)}
+            return _outcome(ingest(session, source, [item_from_json(each) for each in message.items])), None
     except leases.LeaseLost:
         raise
     except Exception as error:
         if is_retryable(error):
             raise
         log.error("message_quarantined", inbox_id=str(message.id), gateway=message.gateway, error=type(error).__name__)
-        values |= {"state": MessageStatus.QUARANTINED, "reason": _reason(error)}
+        return None, error
+
+
+_APPLIED = (
+    update(InboxMessage.__table__)  # type: ignore[arg-type]
+    .where(InboxMessage.id == bindparam("inbox_id"))
+    .values(
+        state=MessageStatus.APPLIED,
+        outcome=bindparam("became"),
+        applied_by=bindparam("holder"),
+        applied_at=text("clock_timestamp()"),
+    )
+)
+
+
+def _mark_applied(session: Session, lease: Lease, taken: Sequence[dict[str, Any]]) -> None:
+    """The messages of this run, in one round trip."""
+    if taken:
+        session.execute(_APPLIED, [each | {"holder": str(lease)} for each in taken])
+
+
+def _quarantine(session: Session, lease: Lease, message: InboxMessage, error: Exception) -> None:
     session.execute(
-        update(InboxMessage).where(InboxMessage.id == message.id).values(**values),
+        update(InboxMessage)
+        .where(InboxMessage.id == message.id)
+        .values(
+            state=MessageStatus.QUARANTINED,
+            reason=_reason(error),
+            applied_by=str(lease),
+            applied_at=text("clock_timestamp()"),
+        ),
         execution_options={"synchronize_session": False},
     )
-    return bool(values["state"] == MessageStatus.APPLIED)
 
 
 def _source(message: InboxMessage, *, late: bool) -> MessageSource:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType, UnionType
@@ -80,6 +80,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, tuple | list):
         return [_plain(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     return value
@@ -127,7 +129,8 @@ def load(type_name: str, version: int, aggregate_id: uuid.UUID, payload: Payload
 
 def publish(session: Session, event: Event) -> StoredEvent:
     """Store the fact and put one job for each subscriber, all in this transaction."""
-    payload = {key: _plain(value) for key, value in asdict(event).items() if key != "aggregate_id"}
+    names = [each.name for each in fields(event) if each.name != "aggregate_id"]
+    payload = {name: _plain(getattr(event, name)) for name in names}
     stored = StoredEvent(type=event.type, version=event.version, aggregate_id=event.aggregate_id, payload=payload)
     session.add(stored)
     session.flush()

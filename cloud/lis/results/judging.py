@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -84,20 +84,25 @@ def previous_results(
     session: Session, patient: Patient, test_ids: list[uuid.UUID], *, besides: uuid.UUID
 ) -> dict[uuid.UUID, Result]:
     """The newest released value of each test of this person in the catalogue's unit, from other specimens."""
-    rows = session.scalars(
-        select(Result)
-        .join(Test, (Test.id == Result.test_id) & (Test.unit == Result.unit))
-        .where(
-            Result.person_id.in_(patient.person_ids),
-            Result.test_id.in_(test_ids),
-            Result.chosen,
-            Result.state == ResultState.RELEASED,
-            Result.specimen_id != besides,
-        )
-        .ext(distinct_on(Result.test_id))
-        .order_by(Result.test_id, Result.received_at.desc())
-    )
+    wanted = {"persons": list(patient.person_ids), "tests": test_ids, "besides": besides}
+    rows = session.scalars(_PREVIOUS, wanted)
     return {each.test_id: each for each in rows}
+
+
+_IDS = ARRAY(Uuid(as_uuid=True))
+_PREVIOUS = (
+    select(Result)
+    .join(Test, (Test.id == Result.test_id) & (Test.unit == Result.unit))
+    .where(
+        Result.person_id == any_(bindparam("persons", type_=_IDS)),
+        Result.test_id == any_(bindparam("tests", type_=_IDS)),
+        Result.chosen,
+        Result.state == ResultState.RELEASED,
+        Result.specimen_id != bindparam("besides"),
+    )
+    .ext(distinct_on(Result.test_id))
+    .order_by(Result.test_id, Result.received_at.desc())
+)
 
 
 def judged(test: Test, measured: Measured, known: Background) -> Verdict:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from cloud.kit.bulk import insert_rows
@@ -113,13 +113,7 @@ def _measured_before(
     session: Session, specimen_id: uuid.UUID, item_ids: set[uuid.UUID]
 ) -> tuple[dict[uuid.UUID, list[Result]], dict[str, Result]]:
     """Every value of these order items, oldest first, and the specimen's chosen ones as `chosen_numbers` gives them."""
-    rows = session.execute(
-        select(Result, Test.code, Test.unit)
-        .join(Test, Test.id == Result.test_id)
-        .where(or_(Result.specimen_id == specimen_id, Result.order_item_id.in_(item_ids)))
-        .order_by(Result.run)
-        .execution_options(populate_existing=True)
-    )
+    rows = session.execute(_BEFORE, {"specimen": specimen_id, "items": list(item_ids)})
     history: dict[uuid.UUID, list[Result]] = {}
     chosen: dict[str, Result] = {}
     for result, code, unit in rows:
@@ -127,6 +121,20 @@ def _measured_before(
         if result.chosen and result.specimen_id == specimen_id and result.unit == unit:
             chosen[code] = result
     return history, chosen
+
+
+_BEFORE = (
+    select(Result, Test.code, Test.unit)
+    .join(Test, Test.id == Result.test_id)
+    .where(
+        or_(
+            Result.specimen_id == bindparam("specimen"),
+            Result.order_item_id == any_(bindparam("items", type_=ARRAY(Uuid(as_uuid=True)))),
+        )
+    )
+    .order_by(Result.run)
+    .execution_options(populate_existing=True)
+)
 
 
 def _made(
@@ -173,15 +181,16 @@ def settle_choice(session: Session, added: Sequence[Result]) -> None:
 
 
 def _items_resulted(session: Session, added: Sequence[Result]) -> None:
-    session.execute(
-        update(OrderItem)
-        .where(
-            OrderItem.id.in_({each.order_item_id for each in added if not each.after_release}),
-            OrderItem.state == ItemState.RECEIVED,
-        )
-        .values(state=ItemState.RESULTED)
-        .execution_options(synchronize_session=False)
-    )
+    ids = list({each.order_item_id for each in added if not each.after_release})
+    session.execute(_RESULTED, {"items": ids}, execution_options={"synchronize_session": False})
+
+
+_RESULTED = (
+    update(OrderItem)
+    .where(OrderItem.id == any_(bindparam("items", type_=ARRAY(Uuid(as_uuid=True)))))
+    .where(OrderItem.state == ItemState.RECEIVED)
+    .values(state=ItemState.RESULTED)
+)
 
 
 def resent_of(earlier: Sequence[Result], instrument_id: uuid.UUID | None, observation: Observation) -> Result | None:
