@@ -183,4 +183,4 @@ def _bench(session: object) -> laboratory.Bench:
         made.sequence = next(_sequence)
         return made
     tests = {each.code: each for each in session.scalars(select(Test))}
-    return laboratory.Bench(session, instrument, uuid.uuid4(), tests, next(_sequence))
+    return laboratory.Bench(session, uuid.uuid4(), tests, next(_sequence))
