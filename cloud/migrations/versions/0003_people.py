@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -130,7 +132,7 @@ def _create_links_and_grants() -> None:
     op.create_index("ix_person_grant_person_id_scope", "person_grant", ["person_id", "scope"])
 
 
-def _person(table: str, column: str) -> sa.Column[sa.Uuid[str]]:
+def _person(table: str, column: str) -> sa.Column[uuid.UUID]:
     return sa.Column(column, sa.Uuid(), sa.ForeignKey("person.id", name=f"fk_{table}_{column}"), nullable=False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -123,12 +125,12 @@ def _create_codes() -> None:
     op.create_index("ix_patient_window_code_account_id", "patient_window_code", ["account_id"])
 
 
-def _account(table: str) -> sa.Column[sa.Uuid[str]]:
+def _account(table: str) -> sa.Column[uuid.UUID]:
     key = sa.ForeignKey("patient_account.id", name=f"fk_{table}_account_id")
     return sa.Column("account_id", sa.Uuid(), key, nullable=False)
 
 
-def _person(table: str) -> sa.Column[sa.Uuid[str]]:
+def _person(table: str) -> sa.Column[uuid.UUID]:
     return sa.Column("person_id", sa.Uuid(), sa.ForeignKey("person.id", name=f"fk_{table}_person_id"), nullable=False)
 
 
