@@ -144,8 +144,22 @@ def _identity_columns(key: LinkKey, sequence: int) -> InboxRow:
     return {"id": new_id(), "gateway": key[0], "epoch": key[1], "link": key[2], "sequence": sequence}
 
 
-def reused_identity(row: InboxRow) -> Refusal:
-    """The refusal of a message whose identity was used before with other bytes."""
-    topic = "/".join((row["gateway"], row["epoch"], row["link"], str(row["sequence"])))
-    reason = f"sequence {row['sequence']} came before with other bytes: was the box restored from an old copy?"
-    return Refusal(Arrival(topic, row["raw"]), row["gateway"], reason)
+REUSED = "reused-"
+"""How the epoch begins under which messages are kept whose identity was used before with other bytes."""
+
+
+def set_aside(row: InboxRow) -> InboxRow:
+    """A message whose identity was used before with other bytes, whole, for a person to judge.
+
+    A box restored from an old copy numbers new messages like old ones. Each is kept once, under an epoch of its own
+    drawn from its first epoch and its bytes: no sequence is counted there, so it makes no gap and waits for none.
+    """
+    drawn = hashlib.sha256(f"{row['epoch']}/{row['sha256']}".encode()).hexdigest()[:32]
+    reason = (
+        f"sequence {row['sequence']} of epoch {row['epoch']} came before with other bytes:"
+        " was the box restored from an old copy?"
+    )
+    if row["reason"]:
+        reason += f" ({row['reason']})"
+    state = MessageStatus.QUARANTINED if row["state"] == MessageStatus.PENDING else row["state"]
+    return {**row, "epoch": REUSED + drawn, "state": state, "reason": reason}

@@ -30,7 +30,7 @@ from cloud.gateways.arrivals import (
     read_envelope,
     read_state,
     refused_row,
-    reused_identity,
+    set_aside,
 )
 from cloud.gateways.model import (
     Gateway,
@@ -127,7 +127,7 @@ class Inbox:
                 self._store_state(session, state, result)
             seen = {envelope.gateway for envelope, _ in sorted_.envelopes} | {each.gateway for each in sorted_.states}
             _mark_seen(session, seen)
-            self._announce(session, bool(sorted_.refused or sorted_.states))
+            self._announce(session, bool(result.quarantined or sorted_.states))
         for key, sequences in touched.items():
             intake = self._intakes.setdefault(key, intakes[key])
             intake.add(sequences)
@@ -158,6 +158,7 @@ class Inbox:
     def _store_messages(self, session: Session, sorted_: _Sorted, result: Stored) -> dict[LinkKey, set[int]]:
         rows: dict[Identity, InboxRow] = {}
         touched: dict[LinkKey, set[int]] = defaultdict(set)
+        reused: list[InboxRow] = []
         arrived = 0
         for envelope, refused in sorted_.envelopes:
             key = (envelope.gateway, envelope.epoch, envelope.link)
@@ -167,10 +168,11 @@ class Inbox:
                 touched[key].add(row["sequence"])
                 first = rows.setdefault((*key, row["sequence"]), row)
                 if first["sha256"] != row["sha256"]:
-                    sorted_.refused.append(reused_identity(row))
+                    reused.append(row)
         stored = _insert(session, list(rows.values()))
         repeated = [rows[identity] for identity in rows.keys() - stored]
-        sorted_.refused.extend(_contradictions(session, repeated))
+        reused += _contradictions(session, repeated)
+        result.quarantined += len(_insert(session, [set_aside(each) for each in reused]))
         result.stored, result.repeated = len(stored), arrived - len(stored)
         result.links.update(identity[:3] for identity in stored)
         return touched
@@ -248,7 +250,7 @@ def _insert(session: Session, rows: list[InboxRow]) -> set[Identity]:
     return {(row.gateway, row.epoch, row.link, row.sequence) for row in session.execute(statement, rows)}
 
 
-def _contradictions(session: Session, repeated: list[InboxRow]) -> list[Refusal]:
+def _contradictions(session: Session, repeated: list[InboxRow]) -> list[InboxRow]:
     """Repeats whose bytes are not those of the first time (a box restored from an old image reuses its identities)."""
     if not repeated:
         return []
@@ -256,7 +258,7 @@ def _contradictions(session: Session, repeated: list[InboxRow]) -> list[Refusal]
     columns = (InboxMessage.gateway, InboxMessage.epoch, InboxMessage.link, InboxMessage.sequence)
     known = session.execute(select(*columns, InboxMessage.sha256).where(tuple_(*columns).in_(list(by_identity))))
     rows = ((by_identity[(each.gateway, each.epoch, each.link, each.sequence)], each.sha256) for each in known)
-    return [reused_identity(row) for row, sha256 in rows if row["sha256"] != sha256]
+    return [row for row, sha256 in rows if row["sha256"] != sha256]
 
 
 def _quarantine(session: Session, refused: Iterable[Refusal]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session, defer
 
+from cloud.gateways.arrivals import REUSED
 from cloud.gateways.model import Gateway, InboxMessage, LinkCursor, MessageStatus, PartitionLease, Quarantine
 from cloud.hospital.model import Campus
 from cloud.kit import clock
@@ -71,7 +72,8 @@ class BoxLine:
 def boxes(session: Session) -> list[BoxLine]:
     """Every registered box with its links, by name."""
     cursors: dict[str, list[LinkCursor]] = defaultdict(list)
-    for cursor in session.scalars(select(LinkCursor).execution_options(populate_existing=True)):
+    counted = select(LinkCursor).where(~LinkCursor.epoch.startswith(REUSED, autoescape=True))
+    for cursor in session.scalars(counted.execution_options(populate_existing=True)):
         cursors[cursor.gateway].append(cursor)
     rows = session.execute(
         select(Gateway, Campus.name)

@@ -26,6 +26,7 @@ router = APIRouter(prefix=PAGE)
 
 Reader = Annotated[CurrentStaff, Depends(require("gateway.read"))]
 Engineer = Annotated[CurrentStaff, Depends(require("gateway.configure"))]
+Reviewer = Annotated[CurrentStaff, Depends(require("result.review"))]
 
 navigation.add(N_("网关"), PAGE, permission="gateway.read", group=N_("系统"), position=800, key="g b")
 navigation.add(N_("仪器消息"), f"{PAGE}/messages", permission="gateway.read", group=N_("系统"), position=810, key="g x")
@@ -167,6 +168,7 @@ def message_page(request: Request, session: Transaction, staff: Reader, inbox_id
     readable = staff.may("result.read")
     context = {
         "message": found,
+        "set_aside": service.may_be_accepted(found),
         "readable": readable,
         "raw": shown(found.raw, found.charset) if readable else "",
         "length": len(found.raw),
@@ -182,6 +184,13 @@ def message_page(request: Request, session: Transaction, staff: Reader, inbox_id
 def apply_again(session: Transaction, staff: Engineer, inbox_id: uuid.UUID) -> Response:
     """The cause is cured: once more."""
     service.apply_again(session, inbox_id, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/messages/{inbox_id}", status_code=303)
+
+
+@router.post("/messages/{inbox_id}/accept")
+def accept_message(session: Transaction, staff: Reviewer, inbox_id: uuid.UUID) -> Response:
+    """Who may judge results has read what was set aside, and it is new."""
+    service.accept(session, inbox_id, by=staff.actor)
     return RedirectResponse(f"{PAGE}/messages/{inbox_id}", status_code=303)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import uuid
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cloud.config import settings
+from cloud.gateways.arrivals import REUSED
 from cloud.gateways.inbox import lost_ranges
 from cloud.gateways.model import (
     Gateway,
@@ -18,6 +20,7 @@ from cloud.gateways.model import (
     MessageStatus,
     Quarantine,
 )
+from cloud.gateways.rules import MAX_SEQUENCE
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
@@ -162,15 +165,49 @@ def apply_again(session: Session, inbox_id: uuid.UUID, *, by: str) -> InboxMessa
 
     Raises Conflict for anything but a message that the laboratory refused (what the box or the wire broke stays).
     """
+    message = _locked_message(session, inbox_id)
+    if message.state != MessageStatus.QUARANTINED or message.applied_by is None:
+        raise Conflict("gateway.not_refused", N_("只有处理失败而被隔离的消息才能再次处理。"))
+    return _put_back(session, message, "gateway.apply_again", by)
+
+
+def accept(session: Session, inbox_id: uuid.UUID, *, by: str) -> InboxMessage:
+    """A person read a message that was set aside for its repeated number and says that it is new: applied late.
+
+    Raises Conflict for any other message, and for one that the box could not read.
+    """
+    message = _locked_message(session, inbox_id)
+    if not may_be_accepted(message):
+        raise Conflict("gateway.not_set_aside", N_("只有编号重复而被搁置的消息才需要核对后处理。"))
+    # Nothing is counted under its epoch: as if everything there had been applied, this one late.
+    counted = {"applied_through": MAX_SEQUENCE, "gap_requests": 0}
+    session.execute(
+        insert(LinkCursor)
+        .values(gateway=message.gateway, epoch=message.epoch, link=message.link, **counted)
+        .on_conflict_do_nothing()
+    )
+    return _put_back(session, message, "gateway.accept", by)
+
+
+def may_be_accepted(message: InboxMessage) -> bool:
+    """Whether it was set aside decoded whole, and nobody has decided about it yet."""
+    undecided = message.state == MessageStatus.QUARANTINED and message.applied_by is None
+    return undecided and message.epoch.startswith(REUSED) and bool(message.driver)
+
+
+def _locked_message(session: Session, inbox_id: uuid.UUID) -> InboxMessage:
     message = session.get(InboxMessage, inbox_id, with_for_update=True, populate_existing=True)
     if message is None:
         raise NotFound("gateway.message_unknown", N_("没有这条消息。"))
-    if message.state != MessageStatus.QUARANTINED or message.applied_by is None:
-        raise Conflict("gateway.not_refused", N_("只有处理失败而被隔离的消息才能再次处理。"))
+    return message
+
+
+def _put_back(session: Session, message: InboxMessage, action: str, by: str) -> InboxMessage:
+    before = {"reason": message.reason}
     message.state, message.reason = MessageStatus.PENDING, None
     message.handled_at = message.handled_by = None
     announce(session, "gateways")
-    record(session, actor=by, action="gateway.apply_again", aggregate=("gateway_message", inbox_id))
+    record(session, actor=by, action=action, aggregate=("gateway_message", message.id), before=before)
     return message
 
 

@@ -15,12 +15,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from cloud.config import Settings, settings
-from cloud.gateways import ingest, leases, service
+from cloud.gateways import ingest, leases, overview, service
 from cloud.gateways.apply import Ingest, apply_link, unapplied_links
 from cloud.gateways.arrivals import Arrival
 from cloud.gateways.inbox import Inbox, Stored
 from cloud.gateways.leases import Lease, LeaseLost
 from cloud.gateways.model import Gateway, InboxMessage, LinkCursor, MessageStatus, Quarantine
+from cloud.kit.audit import AuditEntry
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.jobs import Begin
@@ -369,14 +370,72 @@ def test_a_message_that_the_database_cannot_hold_costs_only_itself() -> None:
     assert stored_message(1).driver == "x\ufffdy\ufffd"
 
 
+def set_aside() -> list[InboxMessage]:
+    """Messages whose identity was used before with other bytes."""
+    with begin() as session:
+        return list(session.scalars(select(InboxMessage).where(InboxMessage.epoch != EPOCH).order_by(InboxMessage.id)))
+
+
 def test_a_box_restored_from_an_old_copy_is_noticed_and_loses_nothing() -> None:
     store(envelope("box-a", "xn", [message(1)]))
-    stored = store(envelope("box-a", "xn", [message(1, raw=b"another specimen")]))
+    again = envelope("box-a", "xn", [message(1, raw=b"another specimen", specimen="2603999999")])
+    stored = store(again)
     assert stored.receipts[0][1].covers(1)
-    (kept,) = quarantined()
-    assert kept.payload == b"another specimen"
-    assert "came before with other bytes" in kept.reason
-    assert stored_message(1).raw != b"another specimen"
+    assert (stored.stored, stored.quarantined) == (0, 1)
+    store(again)
+    (kept,) = set_aside()
+    assert (kept.raw, kept.sequence, kept.state) == (b"another specimen", 1, MessageStatus.QUARANTINED)
+    assert kept.items[0]["specimen"] == "2603999999"
+    assert "came before with other bytes" in (kept.reason or "")
+    assert EPOCH in (kept.reason or "")
+    with begin() as session:
+        first = session.scalars(select(InboxMessage).where(InboxMessage.epoch == EPOCH)).one()
+        assert first.raw != b"another specimen"
+
+
+def test_two_messages_of_one_sequence_in_one_envelope_are_both_kept() -> None:
+    store(envelope("box-a", "xn", [message(1)]), envelope("box-a", "xn", [message(1, raw=b"another specimen")]))
+    assert [each.raw for each in set_aside()] == [b"another specimen"]
+
+
+def test_a_message_of_a_restored_box_is_applied_once_a_person_has_looked() -> None:
+    store(envelope("box-a", "xn", [1, 2, 3]))
+    lease = take()
+    apply_link(begin, lease, KEY, keep_in_ledger)
+    store(envelope("box-a", "xn", [message(3, raw=b"another specimen"), message(4)]))
+    apply_link(begin, lease, KEY, keep_in_ledger)
+    (kept,) = set_aside()
+    with begin() as session:
+        assert unapplied_links(session, 0) == set()  # it waits for a person
+        service.accept(session, kept.id, by="staff:engineer")
+    with begin() as session:
+        (key,) = unapplied_links(session, 0)
+        acts = session.scalars(select(AuditEntry.action).where(AuditEntry.aggregate_id == str(kept.id))).all()
+    assert acts == ["gateway.accept"]
+    late: list[bool] = []
+
+    def look(session: Session, source: MessageSource, items: Sequence[Item]) -> None:
+        late.append(source.late)
+        keep_in_ledger(session, source, items)
+
+    done = apply_link(begin, lease, key, look)
+    assert (done.applied, done.gap, late) == (1, None, [True])
+    assert apply_link(begin, lease, key, look).applied == 0
+    assert applied_sequences("box-a", "xn") == [1, 2, 3, 4]
+    assert applied_sequences("box-a", "xn", epoch=kept.epoch) == [3]
+    with begin() as session, pytest.raises(Conflict):
+        service.accept(session, kept.id, by="staff:engineer")
+    with begin() as session:
+        assert {each.epoch for box in overview.boxes(session) for each in box.links} == {EPOCH}
+
+
+def test_what_could_not_be_read_of_a_restored_box_is_never_applied() -> None:
+    store(envelope("box-a", "xn", [1, 2]))
+    store(envelope("box-a", "xn", [message(2, raw=b"?", state=MessageState.UNDECODED)]))
+    (kept,) = set_aside()
+    assert kept.state == MessageStatus.UNDECODED
+    with begin() as session, pytest.raises(Conflict):
+        service.accept(session, kept.id, by="staff:engineer")
 
 
 def _state(at_s: int, revision: int, *, last: int = 0, waiting: int = 0) -> GatewayState:

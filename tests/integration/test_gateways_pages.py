@@ -135,6 +135,26 @@ def test_a_quarantined_message_is_applied_again_when_its_cause_is_cured(site: Si
     assert engineer.post(f"/staff/gateways/messages/{the_message(1).id}/again").status_code == 409
 
 
+@pytest.mark.req("GW-10")
+def test_a_message_set_aside_is_read_and_accepted_by_who_may_judge_results(site: Site) -> None:
+    store(message(1))
+    store(message(1, raw=b"\x02R|another\x03", specimen="2603999999"))
+    with begin() as session:
+        kept = session.scalars(select(InboxMessage).where(InboxMessage.epoch != EPOCH)).one()
+    engineer, technician = site.staff("field_engineer"), site.staff("technician")
+    page = f"/staff/gateways/messages/{kept.id}"
+    assert f"{page}/accept" not in engineer.get(page).text
+    assert engineer.post(f"{page}/accept").status_code == 403
+    assert engineer.post(f"{page}/again").status_code == 409
+    assert str(kept.id) in technician.get("/staff/gateways/messages").text
+    shown_to_her = technician.get(page).text
+    assert "2603999999" in shown_to_her
+    assert f"{page}/accept" in shown_to_her
+    assert technician.post(f"{page}/accept").status_code == 200
+    assert apply_link(begin, lease(), (kept.gateway, kept.epoch, kept.link), keep_in_ledger).applied == 1
+    assert technician.post(f"{page}/accept").status_code == 409
+
+
 def test_a_payload_of_an_unknown_box_is_listed_and_can_be_put_away(site: Site) -> None:
     stray = envelope("stranger", "xn", [1])
     Inbox(begin, 0).store([Arrival(up_topic(0, "stranger", "xn"), stray.to_bytes())])
