@@ -201,3 +201,11 @@ def test_the_buttons_of_the_selected_row_cover_no_other_cell(page: Page, site: S
     assert edges["first"] >= edges["stateEnds"], edges
     assert not edges["covered"]
     assert edges["scrolls"] <= 0, edges
+
+
+@pytest.mark.req("UX-1")
+def test_a_long_queue_and_its_buttons_stay_on_one_screen(page: Page, site: Site) -> None:
+    made = specimens(*({"WBC": "6.2"} for _ in range(20)))
+    page.goto(f"{site.base_url}/staff/lis/review/{made[0].id}")
+    expect(page.locator("[data-specimen-row]")).to_have_count(20)
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
