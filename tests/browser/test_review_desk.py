@@ -36,6 +36,7 @@ def page(site: Site) -> Iterator[Page]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.goto(f"{site.base_url}/staff/sign-in")
+        expect(page.locator("[name=login]")).to_be_focused()
         page.keyboard.type("reviewer")
         page.keyboard.press("Tab")
         page.keyboard.type(PASSWORD)
