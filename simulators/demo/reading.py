@@ -36,9 +36,6 @@ class Readings:
         with self._lock:
             self.by_accession.setdefault(reading.accession, []).append(reading)
 
-    def any(self) -> bool:
-        return bool(self.by_accession)
-
     def last(self, accession: str) -> Reading | None:
         found = self.by_accession.get(accession)
         return found[-1] if found else None

@@ -44,6 +44,7 @@ class Smoke:
         self.bench = Bench(hospital.folder / "ledgers", ANALYZERS)
         self.readings = Readings(hospital.folder / "readings")
         self.reviewer = Reviewer(hospital, self.bench)
+        self._to_spoil: list[Tamper] = [doubled] if sabotage == "double" else []
         self.killer = Killer(hospital, self.bench, kill, tubes) if kill else None
         self.stopping = threading.Event()
         self.failures: list[str] = []
@@ -153,7 +154,8 @@ class Smoke:
         return bool(found)
 
     def _read(self, phone: Phone, link: str) -> None:
-        tamper: Tamper | None = doubled if self.sabotage == "double" and not self.readings.any() else None
+        with self.bench.lock:  # phones read side by side: one page is spoiled, not two
+            tamper = self._to_spoil.pop() if self._to_spoil else None
         reading = phone.read(link, tamper)
         self.readings.keep(reading)
         with self.bench.lock:
