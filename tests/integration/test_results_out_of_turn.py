@@ -244,3 +244,13 @@ def test_values_that_can_never_be_released_do_not_fill_the_queue(bench: Bench) -
     [waiting] = queue.waiting(bench.session, Subject("system", sees_all=True))
     assert (waiting.specimen_id, waiting.open) == (partly.id, 1)
     assert queue.waiting_count(bench.session) == 1
+
+
+@pytest.mark.req("LIS-11")
+def test_a_critical_value_stands_above_every_stat_tube_in_the_queue(bench: Bench) -> None:
+    stat, critical = bench.specimen("WBC"), bench.specimen("HGB")
+    stat.priority = "S"
+    ingest(bench.session, bench.source(), [observed(stat, "WBC", "6.2")])
+    ingest(bench.session, bench.source(), [observed(critical, "HGB", "41")])
+    found = queue.waiting(bench.session, Subject("system", sees_all=True))
+    assert [each.specimen_id for each in found] == [critical.id, stat.id]

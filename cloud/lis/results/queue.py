@@ -1,4 +1,4 @@
-"""The work queue of the review page: specimens with values that wait, stat and critical first, then the oldest."""
+"""The work queue of the review page: specimens with values that wait: critical first, then stat, then the oldest."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def waiting(session: Session, subject: Subject, *, section: str = "", stage: str
         )
         .group_by(Specimen.id, Person.id, ResultSheet.version)
         .order_by(
-            (Specimen.priority == Priority.STAT).desc(),
             func.bool_or(Result.critical).desc(),
+            (Specimen.priority == Priority.STAT).desc(),
             func.min(Result.received_at),
         )
         .limit(SHOWN)
