@@ -27,6 +27,11 @@ PARTS = (
     Part("mosquitto", "the broker of the tests and of production", programs=("mosquitto",)),
     Part("chromium", "the browser tests", programs=("chromium", "chromium-browser", "google-chrome")),
     Part(
+        "libatomic1",
+        "the driver of the browser tests",
+        files=("/usr/lib/*/libatomic.so.1*", "/lib/*/libatomic.so.1*", "/usr/lib64/libatomic.so.1*"),
+    ),
+    Part(
         "fonts-noto-cjk",
         "Chinese text in the browser tests' pictures",
         files=("/usr/share/fonts/**/NotoSansCJK*", "/usr/share/fonts/**/NotoSansSC*"),

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -36,7 +37,7 @@ def _certificate(name: str, folder: Path, issuer: tuple[x509.Certificate, Key] |
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=2))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
         .sign(issuer[1] if issuer else key, hashes.SHA256())
     )
     (folder / f"{name}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -61,7 +62,7 @@ class Peer:
         self.client.on_publish = lambda _client, _data, _id, code, _properties: (
             self.refused if code.is_failure else self.published
         ).append(str(code))
-        self.client.connect("localhost", port)
+        self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         eventually(self.connected.is_set, within_s=10, what=f"{name} is connected")
 
