@@ -25,7 +25,7 @@ class Part:
 
 PARTS = (
     Part("mosquitto", "the broker of the tests and of production", programs=("mosquitto",)),
-    Part("chromium", "the browser tests", programs=("chromium", "chromium-browser", "google-chrome")),
+    Part("chromium", "the browser tests", programs=("chromium",)),
     Part(
         "libatomic1",
         "the driver of the browser tests",
