@@ -19,6 +19,8 @@ from typing import ClassVar
 from protocols.links.contract import Link
 from protocols.model import Decoded, Order
 
+FAMILIES = ("astm", "hl7", "poct1a", "text", "file", "modbus")
+
 
 class Status(StrEnum):
     """How far a driver has been proved."""
@@ -47,7 +49,7 @@ class Driver(ABC):
     """The document or capture the driver was made from."""
     status: ClassVar[Status]
     protocol: ClassVar[str]
-    """"astm", "hl7" ...: the family of its messages."""
+    """The family of its messages: one of `FAMILIES`."""
     flag_meanings: ClassVar[Mapping[str, str]] = {}
     answers_host_queries: ClassVar[bool] = False
 
@@ -77,6 +79,14 @@ class Driver(ABC):
     def refuse(self, payload: bytes, reason: str, now: datetime) -> Sequence[bytes]:
         """What we answer when the message could not be kept (HL7: AE). ASTM refuses in the link: ()."""
         return ()
+
+    def split(self, data: bytes) -> Sequence[bytes] | None:
+        """The messages in a captured file of this family (no line control left in it); None: it is not of this family.
+
+        For families that are neither ASTM nor HL7, whose captures are taken apart by `protocols.capture` itself. Every
+        byte that carries data is in one of the messages.
+        """
+        return None
 
     def download(self, orders: Sequence[Order], now: datetime) -> Sequence[bytes]:
         """Messages that put `orders` on the instrument without being asked; () where it cannot."""

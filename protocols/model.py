@@ -8,9 +8,10 @@ knows the zone adds it. Sex and age are deliberately absent: they never come fro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from typing import Any, TypeVar
 
 _COMPARATOR = re.compile(r"^\s*(<=|>=|<|>|≤|≥)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$")
 _SAME_SIGN = {"≤": "<=", "≥": ">="}
@@ -25,6 +26,8 @@ class Kind(StrEnum):
     QC = "qc"
     HOST_QUERY = "host_query"
     EVENT = "event"
+    SPECIMEN_EVENT = "specimen_event"
+    READING = "reading"
     UNDECODED = "undecoded"
 
 
@@ -141,6 +144,77 @@ class InstrumentEvent:
         return Kind.EVENT
 
 
+class SpecimenAction(StrEnum):
+    """What an assembly line (TLA) or sorter did with a tube."""
+
+    ARRIVED = "arrived"
+    ROUTED = "routed"
+    CENTRIFUGED = "centrifuged"
+    DECAPPED = "decapped"
+    ALIQUOTED = "aliquoted"
+    LOADED = "loaded"
+    """The tube stands on a module that will measure it."""
+    MEASURED = "measured"
+    RECAPPED = "recapped"
+    STORED = "stored"
+    RETRIEVED = "retrieved"
+    DISPOSED = "disposed"
+    FAILED = "failed"
+    """The line set the tube aside (unread barcode, clot, wrong cap): `detail` is its reason."""
+    OTHER = "other"
+    """Anything else the line tells of a tube: `detail` carries its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpecimenEvent:
+    """One thing that happened to one tube on a line: no result, but its whereabouts."""
+
+    specimen: str | None
+    action: SpecimenAction
+    occurred_at: str | None = None
+    module: str | None = None
+    """The station that did it, in the line's own name."""
+    destination: str | None = None
+    """Where the tube was sent (routing), in the line's own name."""
+    rack: str | None = None
+    position: str | None = None
+    parent: str | None = None
+    """The tube that an aliquot was taken from."""
+    volume_ul: str | None = None
+    """Microlitres, as sent."""
+    detail: str | None = None
+    record: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.SPECIMEN_EVENT
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measured point of the environment (a refrigerator's temperature), no result of a specimen."""
+
+    point: str
+    """The point in the register map: "temperature", "door", "conductivity" ..."""
+    value: str | None
+    """None: the device answered that it cannot read it (sensor broken), see `alarms`."""
+    unit: str | None = None
+    device: str | None = None
+    """Which device of a line with several (its name in the configuration, else its Modbus address)."""
+    observed_at: str | None = None
+    alarms: tuple[str, ...] = ()
+    """What stands wrong with this point: "high", "low", "sensor fault", the device's own alarm names."""
+    record: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.READING
+
+    @property
+    def quantity(self) -> Quantity | None:
+        return read_quantity(self.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Undecoded:
     """Something the driver could not read. The raw bytes are kept and a person sees it; it is never dropped."""
@@ -154,7 +228,14 @@ class Undecoded:
         return Kind.UNDECODED
 
 
-Item = Observation | HostQuery | InstrumentEvent | Undecoded
+Item = Observation | HostQuery | InstrumentEvent | SpecimenEvent | Reading | Undecoded
+
+_ItemT = TypeVar("_ItemT", bound=Item)
+
+
+def changed(item: _ItemT, **changes: Any) -> _ItemT:
+    """A copy of `item` with some of its fields changed."""
+    return replace(item, **changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ from protocols.model import (
     Observation,
     Order,
     QcMark,
+    Reading,
+    SpecimenAction,
+    SpecimenEvent,
     Undecoded,
 )
 
@@ -94,6 +97,20 @@ def item_from_json(data: JsonObject) -> Item:
         values = _known(InstrumentEvent, data)
         values.setdefault("name", "unknown")
         return InstrumentEvent(**values)
+    if kind == Kind.SPECIMEN_EVENT:
+        values = _known(SpecimenEvent, data)
+        values.setdefault("specimen", None)
+        action = values.get("action")
+        if action not in set(SpecimenAction):  # a newer box knows one more: seen, with its own word
+            values["detail"] = " ".join(filter(None, (str(action), values.get("detail"))))
+            action = SpecimenAction.OTHER
+        values["action"] = SpecimenAction(action)
+        return SpecimenEvent(**values)
+    if kind == Kind.READING:
+        values = _known(Reading, data)
+        values.setdefault("point", "")
+        values.setdefault("value", None)
+        return Reading(**values)
     if kind == Kind.UNDECODED:
         values = _known(Undecoded, data)
         values.setdefault("reason", "unknown")
