@@ -134,17 +134,19 @@ def change_password(
 
 
 @pages.get("/live")
-async def live(request: Request, staff: Person, topics: str = "") -> Response:
-    """Event stream of the topics named (comma between); the event's name is the topic, its data JSON."""
+async def live(request: Request, staff: Person, topics: str = "", since: str | None = None) -> Response:
+    """Event stream of the topics named (comma between); the event's name is the topic, its data JSON, its id the
+    position to go on from. `since` is the position the page was read at; a browser that reconnects says its own."""
     wanted = [topic for topic in topics.split(",") if topic]
     hub: Hub = request.app.state.hub
+    heard_until = request.headers.get("last-event-id") or since
     return StreamingResponse(
-        _stream(hub, wanted), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _stream(hub, wanted, heard_until), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
 
 
-async def _stream(hub: Hub, topics: list[str]) -> AsyncIterator[str]:
-    async with hub.listen(topics) as queue:
+async def _stream(hub: Hub, topics: list[str], since: str | None) -> AsyncIterator[str]:
+    async with hub.listen(topics, since) as queue:
         yield ": listening\n\n"
         while True:
             try:
@@ -152,7 +154,8 @@ async def _stream(hub: Hub, topics: list[str]) -> AsyncIterator[str]:
             except TimeoutError:
                 yield ": still here\n\n"
                 continue
-            yield f"event: {heard.topic}\ndata: {json.dumps(heard.data, separators=(',', ':'))}\n\n"
+            data = json.dumps(heard.data, separators=(",", ":"))
+            yield f"id: {heard.position}\nevent: {heard.topic}\ndata: {data}\n\n"
 
 
 router.include_router(pages)

@@ -51,7 +51,9 @@ class Surroundings:
             await self.app(scope, receive, send)
             return
         request_id = uuid.uuid4().hex[:12]
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["live_position"] = _live_position(scope)
         asked, language = _language(scope)
         i18n.use_language(language)
         structlog.contextvars.clear_contextvars()
@@ -74,6 +76,12 @@ class Surroundings:
                 await self.on_fault(Request(scope, receive))(scope, receive, send_on)
         finally:
             _measure(scope, status, time.perf_counter() - started)
+
+
+def _live_position(scope: Scope) -> str:
+    """Where the live hub stands before the page reads anything: what is committed later is told to the page."""
+    hub = getattr(scope["app"].state, "hub", None) if "app" in scope else None
+    return "" if hub is None else str(hub.position)
 
 
 def _language(scope: Scope) -> tuple[str | None, str | None]:

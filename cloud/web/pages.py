@@ -2,7 +2,7 @@
 
 ``render(request, "lis/results/review.html", {...})``: what stands before the last ``/`` is the slice's folder, the file
 is in its ``templates/``. Templates see ``_``, ``ngettext``, ``static``, ``staff`` (the person signed in, or None),
-``csrf_token``, ``path``, ``language`` and the filters ``moment``, ``day``, ``clock`` and ``age``.
+``csrf_token``, ``live(topic, ...)``, ``path``, ``language`` and the filters ``moment``, ``day``, ``clock`` and ``age``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from starlette.requests import Request
@@ -44,6 +45,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
     staff = getattr(request.state, "staff", None)
     return {
         "request": request,
+        "live": partial(_live, getattr(request.state, "live_position", "")),
         "path": request.url.path,
         "staff": staff,
         "current_entry": navigation.current(request.url.path),
@@ -54,6 +56,11 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "hospital_name": settings().hospital_name,
         "environment": settings().environment,
     }
+
+
+def _live(position: str, *topics: str) -> str:
+    """The address of the event stream of `topics`, from where this page was read."""
+    return "/staff/live?" + urlencode({"topics": ",".join(topics), "since": position}, safe=",")
 
 
 @cache

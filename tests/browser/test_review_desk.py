@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 
 from cloud.kit.db import begin
@@ -155,6 +155,21 @@ def test_a_rerun_is_asked_for_by_key_and_its_value_appears_by_itself(page: Page,
         ingest(session, bench.source(), [observed(specimen, "WBC", "6.3", observed_at="2026-11-23T10:00:00")])
     expect(page.locator("[data-value]")).to_have_text("6.3")
     expect(page.locator("[data-row]")).not_to_contain_text("等待复检")
+
+
+def test_a_value_that_came_before_the_page_could_listen_appears_too(page: Page, site: Site) -> None:
+    [specimen] = specimens({"WBC": "6.2"})
+    held: list[Route] = []
+    page.route("**/staff/live?**", lambda route: held.append(route))
+    page.goto(f"{site.base_url}/staff/lis/review/{specimen.id}")
+    expect(page.locator("[data-value]")).to_have_text("6.2")
+    with begin() as session:
+        bench = Bench(session, specimen.person_id, {})
+        ingest(session, bench.source(), [observed(specimen, "WBC", "6.4", observed_at="2026-11-23T10:00:00")])
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    expect(page.locator("[data-row]")).to_contain_text("6.4")
 
 
 def test_new_specimens_join_the_queue_while_one_looks(page: Page, site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,7 +19,7 @@ from cloud.staff import service
 from cloud.staff.model import StaffAccount
 from cloud.web.rate import RateLimit
 from cloud.web.sessions import WebSession
-from tests.support.site import CAST, PASSWORD, Site, hire_cast, running_site
+from tests.support.site import CAST, PASSWORD, Site, Visitor, hire_cast, running_site
 
 pytestmark = pytest.mark.req("SEC-1")
 
@@ -231,8 +232,43 @@ def test_open_pages_hear_what_was_committed_and_nothing_else(site: Site) -> None
             raise RuntimeError("nothing of this is committed")
         with begin() as session:
             announce(session, "results", {"specimen": "123"})
-        heard = [line for line in (next(lines) for _ in range(3)) if line]
+        position, *heard = [line for line in (next(lines) for _ in range(4)) if line]
+    assert position.startswith("id: ")
     assert heard == ["event: results", 'data: {"specimen":"123"}']
+
+
+def _stream_of(page: str) -> str:
+    """The address of the event stream that a page was read with."""
+    [address] = re.findall(r'"(/staff/live\?[^"]*results[^"]*)"', page)
+    return html.unescape(address)
+
+
+def _first_event(visitor: Visitor, address: str, headers: dict[str, str] | None = None) -> list[str]:
+    with visitor.http.stream("GET", address, timeout=httpx.Timeout(30), headers=headers) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == ": listening"
+        return [line for line in (next(lines) for _ in range(5)) if line]
+
+
+@pytest.mark.req("LIS-18")
+def test_a_page_hears_what_was_committed_between_its_reading_and_its_listening(site: Site) -> None:
+    visitor = site.staff("reviewer")
+    address = _stream_of(visitor.get("/staff/lis/review").text)
+    with begin() as session:
+        announce(session, "results", {"specimen": "meanwhile"})
+    position, *heard = _first_event(visitor, address)
+    assert heard == ["event: results", 'data: {"specimen":"meanwhile"}']
+
+    with begin() as session:
+        announce(session, "results", {"specimen": "while away"})
+    again = _first_event(visitor, address, {"Last-Event-ID": position.removeprefix("id: ")})
+    assert again[1:] == ["event: results", 'data: {"specimen":"while away"}'], "a browser that reconnects names its own"
+
+
+def test_a_page_whose_position_is_forgotten_is_told_that_all_may_have_changed(site: Site) -> None:
+    for position in ("another-12", "nonsense", "-", f"{'0' * 12}-99999"):
+        heard = _first_event(site.staff("reviewer"), f"/staff/live?topics=results&since={position}")
+        assert heard[1:] == ["event: results", "data: {}"]
 
 
 def test_the_stream_is_closed_to_strangers(site: Site) -> None:

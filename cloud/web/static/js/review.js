@@ -128,7 +128,8 @@ function listen() {
   const stream = new EventSource(page.dataset.live);
   stream.addEventListener("results", (event) => {
     soon("queue", refreshQueue);
-    if (JSON.parse(event.data).specimen === page.dataset.specimen) soon("sheet", () => refreshSheet(false));
+    const { specimen } = JSON.parse(event.data);
+    if (page.dataset.specimen && (specimen ?? page.dataset.specimen) === page.dataset.specimen) soon("sheet", () => refreshSheet(false));
   });
   window.addEventListener("pagehide", () => stream.close());
 }
