@@ -8,7 +8,7 @@ instrument.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -18,7 +18,18 @@ from protocols.links.astm_frames import AstmOptions
 from protocols.links.contract import Link
 from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
 from protocols.messages.times import iso_time
-from protocols.model import Attachment, Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded
+from protocols.model import (
+    Attachment,
+    Decoded,
+    HostQuery,
+    InstrumentEvent,
+    Item,
+    Observation,
+    Order,
+    QcMark,
+    Undecoded,
+    changed,
+)
 
 _SHOWN = 2000
 
@@ -188,7 +199,7 @@ class AstmDriver(Driver):
             return
         last = context.items[-1] if context.items else None
         if context.last_was_result and isinstance(last, Observation):
-            context.items[-1] = replace(last, comments=(*last.comments, text))
+            context.items[-1] = changed(last, comments=(*last.comments, text))
         else:
             context.items.append(InstrumentEvent("comment", context.specimen, text, record=record.index))
 

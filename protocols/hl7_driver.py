@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
@@ -37,6 +37,7 @@ from protocols.model import (
     Order,
     QcMark,
     Undecoded,
+    changed,
 )
 
 _SHOWN = 2000
@@ -219,7 +220,7 @@ class Hl7Driver(Driver):
             return
         last = context.items[-1] if context.items else None
         if context.last_was_result and isinstance(last, Observation):
-            context.items[-1] = replace(last, comments=(*last.comments, text))
+            context.items[-1] = changed(last, comments=(*last.comments, text))
         else:
             context.items.append(InstrumentEvent("comment", context.specimen, text, record=segment.index))
 

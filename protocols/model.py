@@ -8,10 +8,12 @@ knows the zone adds it. Sex and age are deliberately absent: they never come fro
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, TypeVar
+
+import msgspec
 
 _COMPARATOR = re.compile(r"^\s*(<=|>=|<|>|≤|≥)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$")
 _SAME_SIGN = {"≤": "<=", "≥": ">="}
@@ -53,8 +55,7 @@ def read_quantity(text: str | None) -> Quantity | None:
     return Quantity(number, _SAME_SIGN.get(match[1], match[1]))
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A histogram, scattergram or picture that came with a result; `data` is decoded (no base64 left)."""
 
     name: str
@@ -64,8 +65,7 @@ class Attachment:
     """Where the instrument keeps the picture when it sent only its name (XN: a file name)."""
 
 
-@dataclass(frozen=True, slots=True)
-class QcMark:
+class QcMark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why an observation is quality control and not a patient's: material, level and lot as the instrument says."""
 
     material: str | None = None
@@ -73,8 +73,7 @@ class QcMark:
     lot: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One measured value of one test on one specimen (or, with `qc` set, on a control material)."""
 
     specimen: str | None
@@ -111,8 +110,7 @@ class Observation:
         return read_quantity(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class HostQuery:
+class HostQuery(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The instrument asks which tests to run. No specimen and `everything` false: the barcode was not read."""
 
     specimens: tuple[str, ...]
@@ -120,7 +118,7 @@ class HostQuery:
     rack: str | None = None
     position: str | None = None
     query_id: str | None = None
-    context: dict[str, str] = field(default_factory=dict)
+    context: dict[str, str] = msgspec.field(default_factory=dict)
     """Fields that the answer must echo (the driver that asked reads them again when it answers)."""
     record: int | None = None
 
@@ -129,8 +127,7 @@ class HostQuery:
         return Kind.HOST_QUERY
 
 
-@dataclass(frozen=True, slots=True)
-class InstrumentEvent:
+class InstrumentEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A fact that is no result: an alarm, a status, a comment without a result, an acknowledgement of our answer."""
 
     name: str
@@ -165,8 +162,7 @@ class SpecimenAction(StrEnum):
     """Anything else the line tells of a tube: `detail` carries its own words."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpecimenEvent:
+class SpecimenEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One thing that happened to one tube on a line: no result, but its whereabouts."""
 
     specimen: str | None
@@ -190,8 +186,7 @@ class SpecimenEvent:
         return Kind.SPECIMEN_EVENT
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One measured point of the environment (a refrigerator's temperature), no result of a specimen."""
 
     point: str
@@ -215,8 +210,7 @@ class Reading:
         return read_quantity(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Undecoded:
+class Undecoded(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Something the driver could not read. The raw bytes are kept and a person sees it; it is never dropped."""
 
     reason: str
@@ -235,11 +229,10 @@ _ItemT = TypeVar("_ItemT", bound=Item)
 
 def changed(item: _ItemT, **changes: Any) -> _ItemT:
     """A copy of `item` with some of its fields changed."""
-    return replace(item, **changes)
+    return msgspec.structs.replace(item, **changes)
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Everything one message held, in its order."""
 
     items: tuple[Item, ...]
@@ -249,8 +242,7 @@ class Decoded:
     charset: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an instrument is to measure on one specimen, in the instrument's own test codes. No names by default."""
 
     specimen: str

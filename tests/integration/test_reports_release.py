@@ -7,7 +7,6 @@ import io
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -39,6 +38,7 @@ from cloud.lis.results.service import ingest
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.people.rules import PersonDetails
 from cloud.people.service import update as update_person
+from protocols.model import changed
 from tests.support.bench import Bench, Technologist, observed, pathologist, set_up, technician
 from tests.support.pictures import first_page
 
@@ -319,7 +319,7 @@ def test_an_amendment_adds_a_version_and_keeps_the_old_one(bench: Bench) -> None
 def test_a_value_that_came_after_release_can_be_taken_by_an_amendment(bench: Bench) -> None:
     report = released(bench, WBC="6.2")
     specimen = bench.session.get_one(Specimen, report.specimen_id)
-    late = replace(observed(specimen, "WBC", "16.2"), observed_at="2026-11-23T11:00:00")
+    late = changed(observed(specimen, "WBC", "16.2"), observed_at="2026-11-23T11:00:00")
     ingest(bench.session, bench.source(), [late])
     found = bench.session.scalars(select(Result).where(Result.after_release)).one()
     amend(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -27,7 +26,7 @@ from cloud.lis.results.model import (
 )
 from cloud.lis.results.service import IngestOutcome, ingest
 from cloud.lis.specimens.model import Specimen, SpecimenBarcode, SpecimenState
-from protocols.model import Attachment, HostQuery, InstrumentEvent, Item, Observation, QcMark, Undecoded
+from protocols.model import Attachment, HostQuery, InstrumentEvent, Item, Observation, QcMark, Undecoded, changed
 from tests.support.bench import Bench, observed, pathologist, set_up, technician
 
 
@@ -254,7 +253,7 @@ def test_a_resend_keeps_its_pictures_once(bench: Bench) -> None:
     assert ingest(bench.session, bench.source(), sent(specimen, named, drawn)).attachments == 3
     outcome = ingest(bench.session, bench.source(), sent(specimen, named, drawn))
     assert (outcome.resent, outcome.attachments) == (1, 0)
-    again = replace(named, reference="2026_11_23_RBC_2.PNG")
+    again = changed(named, reference="2026_11_23_RBC_2.PNG")
     assert ingest(bench.session, bench.source(), sent(specimen, again, drawn)).attachments == 1
     assert ingest(bench.session, bench.source(), sent(other, named, drawn)).attachments == 3
     kept = select(ResultAttachment.reference, ResultAttachment.data).where(ResultAttachment.specimen_id == specimen.id)
@@ -288,7 +287,7 @@ def test_a_sudden_change_against_the_last_released_value_is_held(bench: Bench) -
     review.mark_reviewed(bench.session, before.id, by=who, version=sheets.version_of(bench.session, before.id))
     reports.release(bench.session, before.id, by=who, version=sheets.version_of(bench.session, before.id))
     after = bench.specimen("MCV")
-    later = replace(observed(after, "MCV", "94.5"), observed_at="2026-11-24T09:00:00")
+    later = changed(observed(after, "MCV", "94.5"), observed_at="2026-11-24T09:00:00")
     ingest(bench.session, bench.source(), [later])
     [result] = results_of(bench, after)
     assert (result.previous_value, result.delta_percent) == ("90.0", Decimal("5.0"))

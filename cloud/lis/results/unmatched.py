@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Select, func, or_, select
@@ -25,7 +25,7 @@ from cloud.lis.results.source import MessageSource
 from cloud.lis.results.storing import Stored, store_results
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
-from protocols.model import Observation
+from protocols.model import Observation, changed
 from protocols.uplink.items import item_from_json
 
 QUIET = (UnmatchedReason.NOT_ORDERED,)
@@ -192,7 +192,7 @@ def _match_one(session: Session, row: UnmatchedResult, barcode: str | None, by: 
     if not isinstance(observation, Observation):
         return False
     if barcode is not None:
-        observation = replace(observation, specimen=barcode)
+        observation = changed(observation, specimen=barcode)
     found = look_up(session, row.gateway, row.link, [observation])
     source = MessageSource(row.inbox_id, row.gateway, row.link, "", 0, row.received_at, "", "", late=True)
     if observation.code in found.messages:
