@@ -1,7 +1,7 @@
 """The box's store: what is answered as kept survives a kill and a power cut.
 
-One file in WAL mode with synchronous=FULL, one writing thread with group commit, readers beside it, and a lock so that
-two daemons cannot share a file. `submit` never blocks; answers come in the order of asking, on the event loop that was
+One file in WAL mode with synchronous=FULL, one writer with group commit, readers beside it, and a lock so that two
+daemons cannot share a file. `submit` never blocks; answers come in the order of asking, on the event loop that was
 given, or in the writer's thread where none was.
 """
 
@@ -12,6 +12,7 @@ import fcntl
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -49,9 +50,17 @@ class Store:
         self.path = path
         self._max_bytes = max_bytes
         self._loop = loop
+        self._loop_thread = threading.get_ident()
+        self._answers: deque[tuple[Done, Any, StoreError | None]] = deque()
         self._lock = _lock(path)
         try:
-            self._writer = Writer(lambda: schema.open_for_writing(path, max_bytes), self._deliver, group_wait_s)
+            self._writer = Writer(
+                lambda: schema.open_for_writing(path, max_bytes),
+                self._collect,
+                self._hand_out,
+                loop=loop,
+                group_wait_s=group_wait_s,
+            )
             with closing(self.reader()) as reader:
                 self.epoch = reader.value("epoch")
         except BaseException:
@@ -97,7 +106,7 @@ class Store:
     def write(self, work: Work) -> Any:
         """`work`, waited for: at the start and in tests, never on the event loop. Raises `StoreError`."""
         waiter = _Waiter()
-        self._writer.submit(work, waiter)
+        self._writer.submit(work, waiter, waited_for=True)
         return waiter.value()
 
     def bytes_free(self) -> int:
@@ -117,16 +126,26 @@ class Store:
 
         self._writer.submit(work, done)
 
-    def _deliver(self, answers: Answers) -> None:
-        """In the writer's thread: answers go to the event loop in one piece, except to who waits outside of it."""
-        for_loop = []
+    def _collect(self, answers: Answers) -> None:
+        """One group's answers behind those of the groups before, for the loop; who waits gets his at once."""
         for answer in answers:
             if self._loop is None or isinstance(answer[0], _Waiter):
                 answer[0](answer[1], answer[2])
             else:
-                for_loop.append(answer)
-        if for_loop and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_answer, for_loop)
+                self._answers.append(answer)
+
+    def _hand_out(self) -> None:
+        if not self._answers or self._loop is None or self._loop.is_closed():
+            return
+        if threading.get_ident() == self._loop_thread:
+            self._answer_all()
+        else:
+            self._loop.call_soon_threadsafe(self._answer_all)
+
+    def _answer_all(self) -> None:
+        while self._answers:
+            done, value, error = self._answers.popleft()
+            done(value, error)
 
 
 class _Waiter:
@@ -146,11 +165,6 @@ class _Waiter:
         if self._error is not None:
             raise self._error
         return self._value
-
-
-def _answer(answers: Answers) -> None:
-    for done, value, error in answers:
-        done(value, error)
 
 
 def is_open(path: Path) -> bool:

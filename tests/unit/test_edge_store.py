@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -317,3 +319,56 @@ def test_a_message_damaged_beyond_reading_stops_no_other(
     assert (second.state, second.raw) == (MessageState.DECODED, b"more bytes")
     deliver(store, "xn", 2)
     assert store.write(lambda ledger: ledger.prune_delivered(2**62, 100)) == 2
+
+
+async def _ask(store: Store, work: Callable[[Ledger], object]) -> object:
+    answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    store.submit(work, lambda value, error: answered.set_result(error or value))
+    return await answered
+
+
+@pytest.mark.req("GW-1", "GW-9")
+def test_a_disk_that_is_slow_is_waited_for_outside_the_loop_and_the_order_stays(tmp_path: Path) -> None:
+    async def bench() -> tuple[list[bool], list[int]]:
+        loop = asyncio.get_running_loop()
+        order: list[int] = []
+        modes: list[bool] = []
+        with Store(tmp_path / "box.db", loop=loop) as store:
+            for number in range(40):
+                slow = 10 <= number < 20
+                store.submit(
+                    lambda ledger, slow=slow: time.sleep(0.02) if slow else None,  # type: ignore[misc]
+                    lambda value, error, number=number: order.append(number),  # type: ignore[misc]
+                )
+                if number % 3 == 0:
+                    await _ask(store, lambda ledger: None)
+                    modes.append(store.writer.in_loop)
+            for _ in range(200):
+                await _ask(store, lambda ledger: None)
+            modes.append(store.writer.in_loop)
+        return modes, order
+
+    modes, order = asyncio.run(bench())
+    assert modes[0], "a quick disk is written to by the loop itself"
+    assert False in modes, "a slow one is not"
+    assert modes[-1], "and it may become quick again"
+    assert order == list(range(40))
+
+
+@pytest.mark.req("GW-1", "GW-9")
+def test_somebody_elses_lock_on_the_file_does_not_hold_the_loop(tmp_path: Path) -> None:
+    async def bench() -> tuple[int, object]:
+        with Store(tmp_path / "box.db", loop=asyncio.get_running_loop()) as store:
+            other = connect(tmp_path / "box.db")
+            other.execute("BEGIN IMMEDIATE")
+            asked = asyncio.ensure_future(_ask(store, lambda ledger: "kept"))
+            turns = 0
+            while turns < 50:  # the loop turns although the file is locked
+                await asyncio.sleep(0.001)
+                assert not asked.done()
+                turns += 1
+            other.execute("ROLLBACK")
+            other.close()
+            return turns, await asked
+
+    assert asyncio.run(bench()) == (50, "kept")
