@@ -14,7 +14,8 @@ from __future__ import annotations
 from protocols.errors import LocalProtocolError
 from protocols.links.astm_assembly import HeldFrame
 from protocols.links.astm_frames import ACK, ENQ, EOT, NAK, AstmOptions
-from protocols.links.astm_receiving import SHOWN, TRANSITIONS, AstmReceiving, State
+from protocols.links.astm_line import SHOWN, TRANSITIONS, State
+from protocols.links.astm_receiving import AstmReceiving
 from protocols.links.astm_sending import Sending, Step, Turn
 from protocols.links.contract import FrameRefused, LinkEvent
 
@@ -29,14 +30,20 @@ class AstmLink(AstmReceiving):
 
     def __init__(self, options: AstmOptions | None = None) -> None:
         super().__init__(options or AstmOptions())
-        self._stale_id = 0
+        self._stale_through = 0
+        """Frames up to this id were handed out on a connection that is gone."""
         self._sending = Sending(self.options)
 
     # ------------------------------------------------------------------ the contract
 
     def receive(self, data: bytes, now: float) -> list[LinkEvent]:
         events: list[LinkEvent] = []
-        self._expire(now, events)
+        if self._deadline is not None and now >= self._deadline:
+            self._expire(now, events)
+        if not self._buffer and self._receive_frame(data, now, events):
+            if self._held is None:
+                self._read(now, events)
+            return events
         room = _WAITING_LIMIT + self.options.received_text_limit - len(self._buffer)
         if self.state is State.HOLDING_FRAME and len(data) > room:
             events.append(FrameRefused("more bytes than fit behind a frame that is being stored", data[room:][:SHOWN]))
@@ -57,6 +64,8 @@ class AstmLink(AstmReceiving):
         return token
 
     def bytes_to_send(self) -> bytes:
+        if not self._output:
+            return b""
         data = bytes(self._output)
         self._output.clear()
         return data
@@ -77,11 +86,11 @@ class AstmLink(AstmReceiving):
         events: list[LinkEvent] = []
         held, self._held = self._held, None
         if held is not None:
-            self._stale_id = held.frame_id
             if held.ends_message:
                 self._assembly.restart()  # the whole message was handed out
             else:
                 self._assembly.frame_ids.append(held.frame_id)
+        self._stale_through = self._next_id - 1
         self._abandon("the connection closed", events)
         events += self._sending.fail_all("the connection closed")
         self._buffer.clear()
@@ -98,6 +107,9 @@ class AstmLink(AstmReceiving):
             return events
         if held.bare:
             self._move_to(State.NEUTRAL)
+            if held.answered:
+                self._output.append(reply)
+            self._instrument_done(now)
         else:
             if reply == ACK:
                 self._assembly.accept(held)
@@ -109,10 +121,10 @@ class AstmLink(AstmReceiving):
         return events
 
     def _release(self, frame_id: int) -> HeldFrame | None:
+        if 0 < frame_id <= self._stale_through:
+            return None  # stored when the connection was gone already
         held = self._held
         if held is None or held.frame_id != frame_id:
-            if frame_id == self._stale_id and held is None:
-                return None  # stored when the connection was gone already
             raise LocalProtocolError(f"frame {frame_id} does not wait for an acknowledgement")
         self._held = None
         return held
@@ -135,6 +147,11 @@ class AstmLink(AstmReceiving):
 
     def _read_reply(self, now: float, events: list[LinkEvent]) -> bool:
         if not self._buffer:
+            return False
+        if self._output and self.state is State.AWAITING_FRAME_REPLY:
+            # Our frame is not even written: bytes that came with the reply before it (a doubled ACK, noise) cannot
+            # be its answer, and a doubled ACK would pass a frame that the instrument may refuse.
+            self._drop(len(self._buffer))
             return False
         reply = self._drop(1)[0]
         on_reply = (

@@ -5,15 +5,15 @@ Holds what was acknowledged of the message that is being received. Nothing enter
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from protocols.links.astm_frames import ETX, AstmOptions, Checksum, FrameNumbers, checksum
 
 _NUMBERS = b"01234567"
+_DIGITS = [b"%02X" % each for each in range(256)]
 
 
-@dataclass(slots=True)
-class HeldFrame:
+class HeldFrame(msgspec.Struct, gc=False):
     """A frame that waits for `acknowledge`."""
 
     frame_id: int
@@ -24,6 +24,8 @@ class HeldFrame:
     since: float
     bare: bool = False
     """A whole message without frames."""
+    answered: bool = True
+    """Whether its sender looks for an ACK at all."""
 
     @property
     def is_end_frame(self) -> bool:
@@ -57,9 +59,11 @@ class Assembly:
         """Why a frame must be refused, by itself. `sent` are the two bytes behind ETX or ETB."""
         if len(body) - 2 > self.options.received_text_limit:
             return "frame longer than the limit"
-        if self.options.checksum is Checksum.REQUIRED and sent.upper() != b"%02X" % checksum(body):
-            return "wrong checksum"
-        if len(body) < 2 or body[0] not in _NUMBERS:
+        if self.options.checksum is Checksum.REQUIRED:
+            wanted = _DIGITS[checksum(body)]
+            if sent != wanted and sent.upper() != wanted:
+                return "wrong checksum"
+        if len(body) < 2 or (body[0] not in _NUMBERS and self.options.frame_numbers is not FrameNumbers.ABSENT):
             return "frame number is no digit 0 to 7"
         return None
 
@@ -69,15 +73,18 @@ class Assembly:
 
     def number_fits(self, body: bytes) -> bool:
         number, rule = body[0] - 0x30, self.options.frame_numbers
-        if rule is FrameNumbers.RESTARTING and number == 1 and self.whole:
+        if number == self.expected:
             return True
-        return number == self.expected or rule is FrameNumbers.IGNORED
+        if rule is FrameNumbers.RESTARTING:
+            return number == 1 and self.whole
+        return rule is not FrameNumbers.CHECKED
 
     def fits(self, body: bytes) -> bool:
-        return self.size + len(body) <= self.options.message_limit
+        options = self.options
+        return self.size + len(body) <= options.message_limit and len(self.texts) < options.message_frames_limit
 
     def hold(self, frame_id: int, body: bytes, now: float) -> HeldFrame:
-        text = body[1:-1]
+        text = body[0 if self.options.frame_numbers is FrameNumbers.ABSENT else 1 : -1]
         is_end_frame = body[-1] == ETX
         if is_end_frame and not text.endswith((b"\r", b"\n")):
             text += b"\r"  # an end frame ends its record, also where the instrument leaves the CR out
@@ -92,12 +99,16 @@ class Assembly:
         self.frame_ids.append(held.frame_id)
         self.size += len(held.body)
         self.whole = held.is_end_frame
-        self.record_head = b"" if held.is_end_frame else self._head_of_last_record(held.text)
+        self.record_head = b"" if held.is_end_frame else self._head_of_last_record(held.text, len(held.text))
 
     def _ends_with_terminator(self, text: bytes) -> bool:
-        head = self._head_of_last_record(text.rstrip(b"\r\n"))
+        end = len(text)
+        while end and text[end - 1] in b"\r\n":
+            end -= 1
+        head = self._head_of_last_record(text, end)
         return head[:1] in (b"L", b"l") and not head[1:2].isalnum()
 
-    def _head_of_last_record(self, text: bytes) -> bytes:
-        cut = max(text.rfind(b"\r"), text.rfind(b"\n"))
-        return text[cut + 1 : cut + 3] if cut >= 0 else (self.record_head + text[:2])[:2]
+    def _head_of_last_record(self, text: bytes, end: int) -> bytes:
+        """The first two bytes of the last record in `text` up to `end`."""
+        cut = max(text.rfind(b"\r", 0, end), text.rfind(b"\n", 0, end))
+        return text[cut + 1 : min(cut + 3, end)] if cut >= 0 else (self.record_head + text[: min(2, end)])[:2]

@@ -20,20 +20,24 @@ CR, LF = 0x0D, 0x0A
 RESTRICTED = re.compile(rb"[\x01-\x06\x0a\x10-\x17]")
 """Bytes that may not stand in the text of a frame: SOH STX ETX EOT ENQ ACK LF DLE DC1-4 NAK SYN ETB (6.6)."""
 
-_CHUNK = 256
+_EXACT = 256
+"""Bytes of any value whose sum stays below 65520, so that adler32 holds it exactly."""
+_EXACT_ASCII = 515
+"""The same for bytes below 128."""
 
 
 def checksum(data: bytes) -> int:
     """Sum of `data` modulo 256.
 
-    The low half of adler32 is 1 + the sum modulo 65521, exact for up to 256 bytes: several times quicker than `sum`.
+    The low half of adler32 is 1 + the sum modulo 65521: several times quicker than `sum`.
     """
-    if len(data) <= _CHUNK:
-        return ((adler32(data) & 0xFFFF) - 1) & 0xFF
-    view = memoryview(data)
+    size = len(data)
+    if size <= _EXACT:
+        return (adler32(data) - 1) & 0xFF
+    step = _EXACT_ASCII if data.isascii() else _EXACT
     total = 0
-    for start in range(0, len(data), _CHUNK):
-        total += (adler32(view[start : start + _CHUNK]) & 0xFFFF) - 1
+    for start in range(0, size, step):
+        total += (adler32(data[start : start + step]) & 0xFFFF) - 1
     return total & 0xFF
 
 
@@ -51,6 +55,8 @@ class FrameNumbers(StrEnum):
     RESTARTING = "restarting"
     """The instrument starts again with 1 at a record (seen on one-record-per-frame senders)."""
     IGNORED = "ignored"
+    ABSENT = "absent"
+    """No number stands before the text; of two equal frames behind one another the second is a repetition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,14 @@ class AstmOptions:
     enq_optional: bool = False
     """Frames are taken without a session before them."""
     unframed: bool = False
-    """A message may come as bare records, `H` to `L`, with no control bytes; it is not acknowledged on the line."""
+    """A message may come as bare records, `H` to `L`, without frames. It is acknowledged where ENQ stood before it."""
+    bare_acknowledged: bool = False
+    """A message without frames is acknowledged also where no ENQ stood before it."""
     received_text_limit: int = 64_000
     """Longest text of one frame: LIS01-A2 8.3.1; E1381-95 has 240, which real instruments exceed also over RS-232."""
     message_limit: int = 16 * 1024 * 1024
+    message_frames_limit: int = 65_536
+    """Most frames of one message: tiny frames would cost far more memory than their bytes."""
     sent_text_limit: int = 240
     one_record_per_frame: bool = True
     """Sending: each record in its own frame (ETX), else the message is cut only by the limit (ETB ... ETX)."""

@@ -1,80 +1,38 @@
 """The receiving half of the ASTM link: bytes to checked frames and messages, noise, and the receiver's timers.
 
-`AstmLink` in `astm.py` completes it with the contract and the sending half; the state table stands here, because
-reading makes most of the moves. Paragraph numbers are those of LIS01-A2.
+`AstmLink` in `astm.py` completes it with the contract and the sending half. Paragraph numbers are those of LIS01-A2.
 """
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from enum import Enum, StrEnum, auto
-from typing import Final
 
-from protocols.errors import LocalProtocolError
 from protocols.links.astm_assembly import Assembly, HeldFrame
-from protocols.links.astm_frames import ACK, CR, ENQ, EOT, LF, NAK, STX, AstmOptions, Checksum
-from protocols.links.contract import (
-    FrameReceived,
-    FrameRefused,
-    Link,
-    LinkEvent,
-    MessageAbandoned,
-    MessageReceived,
-)
+from protocols.links.astm_frames import ACK, CR, ENQ, EOT, ETB, ETX, LF, NAK, STX, AstmOptions, Checksum
+from protocols.links.astm_line import SHOWN, AstmLine, State, Wait
+from protocols.links.contract import FrameReceived, FrameRefused, LinkEvent, MessageAbandoned, MessageReceived
 
-_FILLER = re.compile(rb"[\r\n\x00\x06\x15]+")
-_FRAME_END = re.compile(rb"[\x03\x17]")
 _NOT_GARBAGE = re.compile(rb"[\x02\x04\x05\x03\x17]")
 _BARE_START = re.compile(rb"(?:\A|[\r\n\x00-\x1f])(?=[Hh][^A-Za-z0-9\r\n])")
-_BARE_END = re.compile(rb"[\r\n][Ll](?:[^A-Za-z0-9\r\n][^\r\n]*)?[\r\n]+")
-SHOWN = 512
-"""Bytes of what was refused that an event carries."""
+_BARE_END = re.compile(
+    rb"[\r\n][Ll](?:[^A-Za-z0-9\x03-\x05\r\n\x17][^\x03-\x05\r\n\x17]*)?(?:[\r\n]+|(?=[\x03-\x05\x17]))"
+)
 
 
-class State(StrEnum):
-    NEUTRAL = "neutral"
-    AWAITING_FRAME = "awaiting frame"
-    HOLDING_FRAME = "holding frame"
-    """A frame was handed out and waits for `acknowledge` or `refuse`; nothing behind it is read."""
-    AWAITING_ENQ_REPLY = "awaiting reply to ENQ"
-    AWAITING_FRAME_REPLY = "awaiting reply to frame"
+def _frame_end(data: bytes | bytearray, start: int) -> int:
+    """Where the first ETX or ETB from `start` on stands, or -1."""
+    etx = data.find(ETX, start)
+    etb = data.find(ETB, start) if etx < 0 else data.find(ETB, start, etx)
+    return etx if etb < 0 else etb
 
 
-TRANSITIONS: Final[dict[State, frozenset[State]]] = {
-    State.NEUTRAL: frozenset({State.AWAITING_FRAME, State.HOLDING_FRAME, State.AWAITING_ENQ_REPLY}),
-    State.AWAITING_FRAME: frozenset({State.HOLDING_FRAME, State.NEUTRAL, State.AWAITING_FRAME}),
-    State.HOLDING_FRAME: frozenset({State.AWAITING_FRAME, State.NEUTRAL}),
-    State.AWAITING_ENQ_REPLY: frozenset({State.AWAITING_FRAME_REPLY, State.NEUTRAL}),
-    State.AWAITING_FRAME_REPLY: frozenset({State.AWAITING_FRAME_REPLY, State.NEUTRAL}),
-}
-"""HOLDING_FRAME from NEUTRAL and back: a message without frames."""
-
-
-class Wait(Enum):
-    """What the reader waits for when bytes are missing, and so what silence then means."""
-
-    NOTHING = auto()
-    FRAME = auto()
-    INSIDE_FRAME = auto()
-    FRAME_END = auto()
-    SETTLE = auto()
-    GARBAGE = auto()
-    BARE_MESSAGE = auto()
-
-
-class AstmReceiving(Link):
+class AstmReceiving(AstmLine):
     """See the module."""
 
     def __init__(self, options: AstmOptions) -> None:
-        self.options = options
-        self.state = State.NEUTRAL
-        self._buffer = bytearray()
-        self._output = bytearray()
-        self._scanned = 0
+        super().__init__(options)
         self._overflow = False
-        self._wait = Wait.NOTHING
-        self._deadline: float | None = None
         self._next_id = 1
         self._held: HeldFrame | None = None
         self._refused = False
@@ -99,23 +57,6 @@ class AstmReceiving(Link):
     @abstractmethod
     def _instrument_done(self, now: float) -> None:
         """The instrument ended its session."""
-
-    # ------------------------------------------------------------------ state
-
-    def _move_to(self, state: State) -> None:
-        if state not in TRANSITIONS[self.state]:
-            raise LocalProtocolError(f"the ASTM link cannot go from {self.state} to {state}")
-        self.state = state
-        self._stop_waiting()
-
-    def _stop_waiting(self) -> None:
-        self._wait, self._deadline = Wait.NOTHING, None
-        self._scanned = 0
-
-    def _wait_for(self, wait: Wait, until: float) -> bool:
-        """Nothing can be read now; says False for the reading loop."""
-        self._wait, self._deadline = wait, until
-        return False
 
     def _restart(self) -> None:
         self._overflow = self._refused = self._doubt = False
@@ -142,17 +83,6 @@ class AstmReceiving(Link):
         if self.state is State.AWAITING_FRAME:
             return self._read_session(now, events)
         return self._read_reply(now, events)
-
-    def _drop(self, count: int) -> bytes:
-        dropped = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        self._scanned = 0
-        return dropped
-
-    def _drop_filler(self) -> None:
-        filler = _FILLER.match(self._buffer)
-        if filler is not None:
-            self._drop(filler.end())
 
     def _read_neutral(self, now: float, events: list[LinkEvent]) -> bool:
         buffer = self._buffer
@@ -185,7 +115,7 @@ class AstmReceiving(Link):
             events.append(FrameRefused("bytes outside a session", dropped[:SHOWN]))
 
     def _read_bare(self, now: float, events: list[LinkEvent]) -> bool:
-        """A message without frames: from its H record to the end of its L record."""
+        """A message without frames, in a session or not: from its H record to the end of its L record."""
         end = _BARE_END.search(self._buffer, max(0, self._scanned))
         if end is not None:
             return self._hand_out_bare(end.end(), now, events)
@@ -199,7 +129,8 @@ class AstmReceiving(Link):
 
     def _hand_out_bare(self, length: int, now: float, events: list[LinkEvent]) -> bool:
         raw = self._drop(length)
-        self._hold(HeldFrame(self._next_id, raw, raw, True, now, bare=True), raw, events)
+        answered = self.options.bare_acknowledged or self.state is State.AWAITING_FRAME
+        self._hold(HeldFrame(self._next_id, raw, raw, True, now, bare=True, answered=answered), raw, events)
         events.append(MessageReceived((self._next_id - 1,), raw))
         return True
 
@@ -212,12 +143,16 @@ class AstmReceiving(Link):
         self._drop_filler()
         buffer = self._buffer
         if not buffer:
-            return self._wait_for(Wait.FRAME, now + self.options.receive_timeout_s)
+            if self._wait is not Wait.FRAME:  # 6.5.2.4 counts from our reply: padding does not prolong it
+                self._wait_for(Wait.FRAME, now + self.options.receive_timeout_s)
+            return False
         first = buffer[0]
         if first == STX:
             return self._read_frame(now, events)
         if first in (ENQ, EOT):
             return self._read_control(first, now, events)
+        if self.options.unframed and not self._assembly.frame_ids and _BARE_START.match(buffer):
+            return self._read_bare(now, events)
         return self._read_garbage(now, events)
 
     def _read_control(self, control: int, now: float, events: list[LinkEvent]) -> bool:
@@ -278,34 +213,48 @@ class AstmReceiving(Link):
 
     # ------------------------------------------------------------------ one frame
 
+    def _receive_frame(self, data: bytes, now: float, events: list[LinkEvent]) -> bool:
+        """The usual case, without the buffer: `data` is one whole frame, alone. False: it is not."""
+        end = len(data) - 5
+        if (
+            end < 2
+            or data[0] != STX
+            or data[end + 3] != CR
+            or data[end + 4] != LF
+            or self.state is not State.AWAITING_FRAME
+            or self.options.checksum is Checksum.ABSENT
+            or _frame_end(data, 1) != end
+        ):
+            return False
+        self._take_frame(data, end, now, events)
+        return True
+
     def _read_frame(self, now: float, events: list[LinkEvent]) -> bool:
-        end = _FRAME_END.search(self._buffer, max(1, self._scanned))
-        if end is None:
+        end = _frame_end(self._buffer, max(1, self._scanned))
+        if end < 0:
             self._scanned = len(self._buffer)
             self._bound_frame()
             return self._wait_inside(now)
-        length = self._frame_length(end.end())
+        length = self._frame_length(end + 1)
         if length is None:
             if self._wait is not Wait.FRAME_END or self._deadline is None:
                 self._wait_for(Wait.FRAME_END, now + self.options.frame_end_wait_s)
-            self._scanned = end.start()
+            self._scanned = end
             return False
         if length < 0:
-            self._scanned = end.start()
+            self._scanned = end
             return self._wait_inside(now)
-        self._take_frame(self._drop(length), end.start(), now, events)
+        self._take_frame(self._drop(length), end, now, events)
         return True
 
     def _wait_inside(self, now: float) -> bool:
-        scanned = self._scanned
-        self._wait_for(Wait.INSIDE_FRAME, now + self.options.inside_frame_timeout_s)
-        self._scanned = scanned
-        return False
+        return self._wait_for(Wait.INSIDE_FRAME, now + self.options.inside_frame_timeout_s)
 
     def _bound_frame(self) -> None:
+        """A frame that never ends: its head stays, to be shown, and the rest goes."""
         if len(self._buffer) > self.options.received_text_limit + 1:
-            del self._buffer[1:]
-            self._scanned = 1
+            del self._buffer[SHOWN:]
+            self._scanned = len(self._buffer)
             self._overflow = True
 
     def _frame_length(self, end: int) -> int | None:
@@ -369,9 +318,9 @@ class AstmReceiving(Link):
             self._abandon("nothing came for the receive time-out", events)
             self._move_to(State.NEUTRAL)
         elif wait is Wait.FRAME_END:
-            end = _FRAME_END.search(self._buffer, 1)
-            if end is not None:
-                self._take_frame(self._drop(len(self._buffer)), end.start(), now, events)
+            end = _frame_end(self._buffer, 1)
+            if end > 0:
+                self._take_frame(self._drop(len(self._buffer)), end, now, events)
         elif wait is Wait.SETTLE:
             self._act_on(self._drop(1)[0], now, events)
         elif wait in (Wait.INSIDE_FRAME, Wait.GARBAGE):

@@ -8,11 +8,11 @@ calls `acknowledge` (or `refuse`) and writes what `bytes_to_send` gives. Nothing
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class FrameReceived:
+class FrameReceived(msgspec.Struct, frozen=True, gc=False):
     """A frame whose check passed. It must be durable before `Link.acknowledge(frame_id)`."""
 
     frame_id: int
@@ -20,8 +20,7 @@ class FrameReceived:
     """The exact bytes on the wire, from the first control byte to the last."""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceived:
+class MessageReceived(msgspec.Struct, frozen=True, gc=False):
     """A whole message: its frames in order and their joined text. Follows the frames it is made of.
 
     `frame_ids` are those of the `FrameReceived` events (some may have been handed out by an earlier `receive`). It may
@@ -33,31 +32,27 @@ class MessageReceived:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class MessageAbandoned:
+class MessageAbandoned(msgspec.Struct, frozen=True, gc=False):
     """Acknowledged frames whose message never ended (time-out, EOT after ETB, new ENQ). Kept, not applied."""
 
     frame_ids: tuple[int, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class FrameRefused:
+class FrameRefused(msgspec.Struct, frozen=True, gc=False):
     """Bytes that failed their check (NAK sent, or skipped). `reason` is constant text; `raw` is bounded."""
 
     reason: str
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SendCompleted:
+class SendCompleted(msgspec.Struct, frozen=True, gc=False):
     """The message handed to `send` with this token has been accepted whole by the instrument."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendFailed:
+class SendFailed(msgspec.Struct, frozen=True, gc=False):
     """The message with this token was given up (six refusals, no answer); the caller decides whether to try again."""
 
     token: int

@@ -3,7 +3,7 @@
 Bytes before VT are skipped, CR behind FS may be absent, messages may come back to back or in fragments, a VT in the
 text is text unless a message begins behind it, and a message whose FS is missing ends where the next one begins. The
 answer that promises storage is the application's (MSA), made by the driver: `acknowledge` writes nothing, except where
-the instrument speaks MLLP release 2, whose commit acknowledgement is a block of one byte.
+the instrument speaks MLLP release 2, whose commit acknowledgement is a block of one byte, in both directions.
 
 Unlike ASTM, one `receive` may hand out several frames: HL7 peers may send without waiting. Acknowledge them in order.
 """
@@ -26,10 +26,13 @@ from protocols.links.contract import (
     SendFailed,
 )
 
-_FS = b"\x1c"
+_VT, _FS, _CR = 0x0B, 0x1C, 0x0D
+_ACK, _NAK = b"\x06", b"\x15"
 _FILLER = re.compile(rb"[\r\n\x00]+")
 _START = re.compile(rb"\x0b[\r\n]*(?:MSH|FHS|BHS)")
 _BARE_START = re.compile(rb"(?:^|[\r\n])(?=(?:MSH|FHS|BHS)[^A-Za-z0-9\r\n])")
+_NEXT_START = re.compile(rb"\x0b[\r\n]*(?:MSH|FHS|BHS)|(?<=[\r\n])MSH[^A-Za-z0-9\r\n]")
+"""Where a message ends that began with MSH and without VT: at the next one of its like, too."""
 _LONGEST_START = 16
 _SHOWN = 512
 
@@ -40,11 +43,18 @@ class MllpOptions:
 
     vt_optional: bool = False
     """A message may begin with its MSH segment, without VT."""
+    fs_optional: bool = False
+    """A message whose last segment is closed may end with silence (`end_wait_s`), without FS."""
     commit_acknowledgement: bool = False
-    """MLLP release 2: answer with VT ACK FS CR (or NAK) when the message is stored."""
+    """MLLP release 2: answer with VT ACK FS CR (or NAK) when the message is stored, and wait for that of the other side
+    before a message counts as sent."""
     message_limit: int = 16 * 1024 * 1024
     end_timeout_s: float = 30.0
     """Silence inside a message after which it counts as broken off: kept, not applied."""
+    longest_s: float = 900.0
+    """From VT to FS at most, also where bytes keep dripping in: 800 kB at 9600 baud."""
+    end_wait_s: float = 2.0
+    commit_timeout_s: float = 30.0
 
 
 class MllpLink(Link):
@@ -56,27 +66,34 @@ class MllpLink(Link):
         self._output = bytearray()
         self._scanned = 0
         self._overflow = False
+        self._began_at: float | None = None
+        """When the message in the buffer began."""
         self._deadline: float | None = None
         self._next_id = 1
         self._held: deque[int] = deque()
-        self._stale: set[int] = set()
+        self._stale_through = 0
+        """Frames up to this id were handed out on a connection that is gone."""
         self._next_token = 1
         self._unwritten: list[int] = []
         self._written: list[int] = []
+        self._uncommitted: deque[tuple[int, float]] = deque()
+        """Release 2: messages written, and until when their commit acknowledgement may come."""
 
     # ------------------------------------------------------------------ the contract
 
     def receive(self, data: bytes, now: float) -> list[LinkEvent]:
         events = self.wake(now)
+        if not self._buffer and self._receive_block(data, events):
+            return events
         self._buffer += data
         self._read(now, events)
         return events
 
     def acknowledge(self, frame_id: int, now: float) -> list[LinkEvent]:
-        return self._answer(frame_id, b"\x06")
+        return self._answer(frame_id, _ACK)
 
     def refuse(self, frame_id: int, now: float) -> list[LinkEvent]:
-        return self._answer(frame_id, b"\x15")
+        return self._answer(frame_id, _NAK)
 
     def send(self, payload: bytes, now: float) -> int:
         if not payload or b"\x1c" in payload or b"\x0b" in payload:
@@ -96,45 +113,81 @@ class MllpLink(Link):
 
     @property
     def wake_at(self) -> float | None:
-        """At once when messages were written (their `SendCompleted` waits), else when a message is broken off."""
-        return float("-inf") if self._written else self._deadline
+        """At once when messages were written, else when a message is broken off or a commit stays away."""
+        if self._written:
+            return float("-inf")
+        if not self._uncommitted:
+            return self._deadline
+        return min(self._uncommitted[0][1], float("inf") if self._deadline is None else self._deadline)
 
     def wake(self, now: float) -> list[LinkEvent]:
-        events: list[LinkEvent] = [SendCompleted(token) for token in self._written]
-        self._written.clear()
+        events: list[LinkEvent] = []
+        if self._written:
+            self._were_written(now, events)
+        while self._uncommitted and now >= self._uncommitted[0][1]:
+            events.append(SendFailed(self._uncommitted.popleft()[0], "no commit acknowledgement"))
         if self._deadline is not None and now >= self._deadline:
-            self._break_off("the end of the message (FS) did not come in time", events)
+            self._silence(events)
         return events
 
     def disconnected(self, now: float) -> list[LinkEvent]:
-        events: list[LinkEvent] = [SendCompleted(token) for token in self._written]
-        events += [SendFailed(token, "the connection closed") for token in self._unwritten]
-        self._written.clear()
+        events: list[LinkEvent] = []
+        self._were_written(now, events)
+        lost = [*(token for token, _ in self._uncommitted), *self._unwritten]
+        events += [SendFailed(token, "the connection closed") for token in lost]
+        self._uncommitted.clear()
         self._unwritten.clear()
         if self._buffer:
             self._break_off("the connection closed", events)
         self._output.clear()
-        self._stale = set(self._held)
+        self._stale_through = self._next_id - 1
         self._held.clear()
         return events
 
+    def _were_written(self, now: float, events: list[LinkEvent]) -> None:
+        """What the shell took is on its way: sent, or (release 2) waiting for its commit acknowledgement."""
+        if self.options.commit_acknowledgement:
+            self._uncommitted.extend((token, now + self.options.commit_timeout_s) for token in self._written)
+        else:
+            events += [SendCompleted(token) for token in self._written]
+        self._written.clear()
+
     # ------------------------------------------------------------------ reading
 
+    def _receive_block(self, data: bytes, events: list[LinkEvent]) -> bool:
+        """The usual case, without the buffer: `data` is one whole block. False: it is not."""
+        end = len(data) - 2
+        if end < 1 or data[0] != _VT or data[end] != _FS or data[end + 1] != _CR:
+            return False
+        if data.find(_VT, 1) >= 0 or data.find(_FS) != end:
+            return False
+        self._hand_out(data[:-1], events)
+        return True
+
     def _read(self, now: float, events: list[LinkEvent]) -> None:
-        self._deadline = None
         while self._buffer and self._read_one(events):
             pass
-        if self._buffer:
-            self._deadline = now + self.options.end_timeout_s
+        if not self._buffer:
+            self._began_at = self._deadline = None
+            return
+        if self._began_at is None:
+            self._began_at = now
+        until = min(now + self.options.end_timeout_s, self._began_at + self.options.longest_s)
+        self._deadline = min(until, now + self.options.end_wait_s) if self._may_end_here() else until
+
+    def _may_end_here(self) -> bool:
+        return self.options.fs_optional and self._buffer[-1] in b"\r\n"
 
     def _read_one(self, events: list[LinkEvent]) -> bool:
         """One message or one piece of noise; False when more bytes are needed."""
         buffer = self._buffer
-        if buffer[0] != 0x0B and not self._at_bare_start():
+        framed = buffer[0] == _VT
+        if not framed and not self._at_bare_start():
             return self._skip(events)
+        bare = not framed and buffer.startswith(b"MSH")
         start = max(1, self._scanned - _LONGEST_START)
         end = buffer.find(_FS, max(1, self._scanned))
-        following = _START.search(buffer, start, end if end >= 0 else len(buffer))
+        following = (_NEXT_START if bare else _START).search(buffer, start, end if end >= 0 else len(buffer))
         if following is not None:
             self._end_without_fs(following.start(), events)
             return True
@@ -142,10 +195,10 @@ class MllpLink(Link):
             self._hand_out(self._drop(end + 1), events)
             return True
         self._scanned = len(buffer)
-        if len(buffer) > self.options.message_limit:
+        if len(buffer) > self.options.message_limit:  # its head stays, to be shown, and what may begin the next one
             self._overflow = True
-            del buffer[1:-_LONGEST_START]
-            self._scanned = 1
+            del buffer[_SHOWN:-_LONGEST_START]
+            self._scanned = _SHOWN
         return False
 
     def _at_bare_start(self) -> bool:
@@ -157,7 +210,7 @@ class MllpLink(Link):
         if filler is not None:
             self._drop(filler.end())
             return True
-        places = [self._buffer.find(b"\x0b")]
+        places = [self._buffer.find(_VT)]
         if self.options.vt_optional:
             bare = _BARE_START.search(self._buffer)
             places.append(bare.end() if bare is not None else -1)
@@ -172,6 +225,7 @@ class MllpLink(Link):
         dropped = bytes(self._buffer[:count])
         del self._buffer[:count]
         self._scanned = 0
+        self._began_at = None
         return dropped
 
     def _hand_out(self, raw: bytes, events: list[LinkEvent]) -> None:
@@ -180,11 +234,19 @@ class MllpLink(Link):
             return
         if not payload:
             events.append(FrameRefused("empty message", raw[:_SHOWN]))
-        elif self.options.commit_acknowledgement and payload in (b"\x06", b"\x15"):
-            return  # the other side's commit acknowledgement of what we sent
+        elif payload in (_ACK, _NAK):
+            self._committed(payload, events)
         else:
             frame_id = self._hold(raw, events)
             events.append(MessageReceived((frame_id,), payload + b"\r"))
+
+    def _committed(self, verdict: bytes, events: list[LinkEvent]) -> None:
+        """The other side's commit acknowledgement of the oldest message that waits for one."""
+        if not self._uncommitted:
+            return
+        token, _ = self._uncommitted.popleft()
+        stored = verdict == _ACK
+        events.append(SendCompleted(token) if stored else SendFailed(token, "the other side could not store it"))
 
     def _hold(self, raw: bytes, events: list[LinkEvent]) -> int:
         frame_id = self._next_id
@@ -203,10 +265,17 @@ class MllpLink(Link):
     def _end_without_fs(self, length: int, events: list[LinkEvent]) -> None:
         """The next message begins and no FS came: whole if its last segment is closed, else kept as broken off."""
         raw = self._drop(length)
-        if raw.rstrip(b"\n").endswith(b"\r") or raw.endswith(b"\n"):
+        if raw.endswith((b"\r", b"\n")) or not raw.strip(b"\x0b"):
             self._hand_out(raw, events)
         elif not self._refused_for_size(raw, events):
             self._abandon(raw, "the next message began before this one ended", events)
+
+    def _silence(self, events: list[LinkEvent]) -> None:
+        if self._may_end_here():
+            self._deadline = None
+            self._hand_out(self._drop(len(self._buffer)), events)
+        else:
+            self._break_off("the end of the message (FS) did not come in time", events)
 
     def _break_off(self, reason: str, events: list[LinkEvent]) -> None:
         self._deadline = None
@@ -219,9 +288,8 @@ class MllpLink(Link):
         events.append(MessageAbandoned((frame_id,), reason))
 
     def _answer(self, frame_id: int, block: bytes) -> list[LinkEvent]:
-        if frame_id in self._stale:
-            self._stale.discard(frame_id)
-            return []
+        if 0 < frame_id <= self._stale_through:
+            return []  # stored when the connection was gone already
         if not self._held or self._held[0] != frame_id:
             raise LocalProtocolError(f"message {frame_id} is not the next that waits for an acknowledgement")
         self._held.popleft()
