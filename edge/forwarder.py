@@ -25,6 +25,7 @@ from protocols.uplink.envelope import (
     GapRequest,
     GatewayState,
     Message,
+    MessageState,
     Receipt,
     down_topic,
     state_topic,
@@ -65,6 +66,8 @@ class Forwarder:
         self.connected = False
         self.reason = "not yet tried"
         self.published = 0
+        self.undecoded = 0
+        self._seen_through: dict[str, int] = {}
         self.connections = 0
 
     @property
@@ -72,6 +75,7 @@ class Forwarder:
         downlink = self._downlink.counts
         return {
             "published_messages": self.published,
+            "undecoded_messages": self.undecoded,
             "connections": self.connections,
             "under_way": self._flight.under_way,
             "receipts": downlink.receipts,
@@ -165,6 +169,12 @@ class Forwarder:
         messages = await self._read(self._reader.undelivered, link, after, limit, _BATCH_BYTES)
         if not messages:
             return
+        for each in messages:
+            if each.state is MessageState.UNDECODED and each.sequence > self._seen_through.get(link, 0):
+                self.undecoded += 1
+                facts = {"sequence": each.sequence, "driver": each.driver, "reason": each.reason}
+                log.warning("message.undecoded", link=link, **facts)
+        self._seen_through[link] = max(self._seen_through.get(link, 0), messages[-1].sequence)
         await self._publish(connection, link, messages)
         self._flight.sent(link, [each.sequence for each in messages], self._loop.time())
         self._flight.announce(link)

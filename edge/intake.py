@@ -14,7 +14,7 @@ from edge.clock import Clock, Moment
 from edge.errors import StoreError
 from edge.interpreter import Reading
 from edge.store.ledger import Ledger
-from edge.store.rows import NO_CONTENT, Draft, Kept, content_of
+from edge.store.rows import NO_CONTENT, Draft, Kept, content_of, unread
 from edge.store.store import Store
 from protocols.links.contract import FrameReceived
 from protocols.uplink.envelope import MessageState
@@ -106,6 +106,8 @@ def _still_open(ledger: Ledger, frames: Iterable[_Frame]) -> list[int]:
 
 
 def _draft(reading: Reading, at: Moment) -> Draft:
+    if reading.decoded is None:
+        return unread(at, reading.driver_id, reading.payload)
     return Draft(
         received_at=at,
         driver=reading.driver_id,

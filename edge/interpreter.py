@@ -39,23 +39,32 @@ class Reading:
     driver_id: str
     driver_version: str
     state: MessageState
-    decoded: Decoded
+    decoded: Decoded | None
+    """None: kept unread, for nothing is owed to it; `interpret` reads it when it is sent to the cloud."""
     reason: str | None = None
 
     @property
     def queries(self) -> list[HostQuery]:
-        return [each for each in self.decoded.items if isinstance(each, HostQuery)]
+        items = self.decoded.items if self.decoded is not None else ()
+        return [each for each in items if isinstance(each, HostQuery)]
 
 
 class Interpreter:
-    """`driver_id` is a driver's or "auto"."""
+    """`driver_id` is a driver's or "auto"; `options` are the link's, for its driver alone."""
 
-    def __init__(self, driver_id: str) -> None:
+    def __init__(self, driver_id: str, options: Mapping[str, object] | None = None) -> None:
         self.driver_id = driver_id
-        self._driver = None if driver_id == AUTO else discover()[driver_id]
+        self._driver = None if driver_id == AUTO else discover()[driver_id].configured(options or {})
 
     def new_link(self) -> Link:
         return RecognisingLink() if self._driver is None else self._driver.new_link()
+
+    def hear(self, payload: bytes) -> Reading:
+        """Read only what may need an answer; the rest is read on its way to the cloud."""
+        driver = self._driver
+        if driver is None or driver.must_answer(payload):
+            return self.read(payload)
+        return Reading(payload, driver, driver.id, "", MessageState.UNDECODED, None)
 
     def read(self, payload: bytes) -> Reading:
         """Never raises for what an instrument sent, nor for a driver's own fault."""
@@ -87,9 +96,22 @@ class Interpreter:
         return _reading(payload, driver, MessageState.UNDECODED, Decoded((Undecoded(reason),)), reason)
 
 
+@cache
+def _interpreter(driver_id: str) -> Interpreter:
+    """A driver that this release does not have any more leaves its messages to be recognised."""
+    return Interpreter(driver_id if driver_id in discover() else AUTO)
+
+
+def interpret(driver_id: str, payload: bytes) -> Reading:
+    """What a message says that was kept unread; in any thread."""
+    return _interpreter(driver_id).read(payload)
+
+
 def answers(reading: Reading, orders: Mapping[str, Sequence[Order]], now: datetime) -> Sequence[bytes]:
     """What we owe for a message that is durable."""
-    return reading.driver.respond(reading.payload, reading.decoded, orders, now) if reading.driver else ()
+    if reading.driver is None or reading.decoded is None:
+        return ()
+    return reading.driver.respond(reading.payload, reading.decoded, orders, now)
 
 
 def refusals(reading: Reading, reason: str, now: datetime) -> Sequence[bytes]:

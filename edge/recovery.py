@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edge.clock import Moment
 from edge.interpreter import Interpreter, Reading
 from edge.store.ledger import Ledger
-from edge.store.rows import NO_CONTENT, Draft, OpenFrame, content_of
+from edge.store.rows import NO_CONTENT, Draft, OpenFrame, content_of, unread
 from edge.store.store import Store
 from protocols.links.contract import FrameReceived, Link, LinkEvent, MessageReceived
 from protocols.uplink.envelope import MessageState
@@ -48,7 +48,7 @@ def recover(link_id: str, interpreter: Interpreter, frames: Sequence[OpenFrame],
 def reread(interpreter: Interpreter, raws: Sequence[bytes]) -> list[Recovered]:
     """Which frames make which message; together they cover every frame."""
     whole = _replay(interpreter.new_link(), raws)
-    found = [Recovered(positions, interpreter.read(payload)) for positions, payload in whole]
+    found = [Recovered(positions, interpreter.hear(payload)) for positions, payload in whole]
     used = {position for positions, _ in whole for position in positions}
     rest = tuple(each for each in range(len(raws)) if each not in used)
     return ([Recovered(rest, None)] if rest else []) + found
@@ -76,6 +76,8 @@ def _replay(link: Link, raws: Sequence[bytes]) -> list[tuple[tuple[int, ...], by
 def _draft(interpreter: Interpreter, reading: Reading | None, at: Moment) -> Draft:
     if reading is None:
         return Draft(at, interpreter.driver_id, "", MessageState.INCOMPLETE, NO_CONTENT, REASON)
+    if reading.decoded is None:
+        return unread(at, reading.driver_id, reading.payload)
     return Draft(
         at, reading.driver_id, reading.driver_version, reading.state, content_of(reading.decoded), reading.reason
     )

@@ -68,7 +68,7 @@ class Session:
     ) -> None:
         """`announce` is told the link's id whenever a message of it became durable."""
         self.link_id = section.id
-        self.interpreter = Interpreter(section.driver)
+        self.interpreter = Interpreter(section.driver, section.options)
         self.counts = Counts()
         self._zone = ZoneInfo(section.timezone)
         self._link = self.interpreter.new_link()
@@ -171,7 +171,7 @@ class Session:
                 fresh.append(event)
             elif isinstance(event, MessageReceived):
                 own = self._keep_others(fresh, event.frame_ids)
-                self._keep(own, self.interpreter.read(event.payload), event.frame_ids)
+                self._keep(own, self.interpreter.hear(event.payload), event.frame_ids)
                 fresh = []
             elif isinstance(event, MessageAbandoned):
                 for each in self._keep_others(fresh, event.frame_ids):
@@ -228,12 +228,12 @@ class Session:
         if generation != self._generation:
             return  # another connection by now: the instrument sends again what it heard nothing about
         self._step(lambda now: self._acknowledge(frame_ids, now))
-        if reading is not None:
+        if reading is not None and reading.decoded is not None:
             self._step(lambda now: self._answer(reading, now))
 
     def _message_is_durable(self, reading: Reading, kept: Kept) -> None:
         self.counts.messages += 1
-        if reading.state is MessageState.UNDECODED:
+        if reading.state is MessageState.UNDECODED and reading.decoded is not None:
             self.counts.undecoded += 1
             facts = {"sequence": kept.sequence, "driver": reading.driver_id, "reason": reading.reason}
             log.warning("message.undecoded", link=self.link_id, **facts)

@@ -229,6 +229,13 @@ class AstmDriver(Driver):
             return parts[1]
         return next((part for part in parts if part), None)
 
+    def must_answer(self, payload: bytes) -> bool:
+        """Only a query is answered in records; results have their acknowledgement on the link."""
+        if type(self).respond is not AstmDriver.respond:
+            return True
+        records = payload.replace(b"\n", b"\r")
+        return records[:1] in (b"Q", b"q") or b"\rQ" in records or b"\rq" in records
+
     def respond(
         self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
     ) -> Sequence[bytes]:

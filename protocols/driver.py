@@ -65,6 +65,13 @@ class Driver(ABC):
     def decode(self, payload: bytes) -> Decoded:
         """All the message holds. Never raises for what an instrument sent: what is not understood is `Undecoded`."""
 
+    def must_answer(self, payload: bytes) -> bool:
+        """Might we owe an answer to this message? False lets the box keep it unread: it is decoded when it is sent on,
+
+        and neither a fault nor the time of a driver stands between the instrument and its acknowledgement.
+        """
+        return True
+
     @abstractmethod
     def respond(
         self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime

@@ -105,7 +105,7 @@ class Ledger:
         listed = json.dumps(frames, separators=(",", ":"))
         self._connection.execute(
             """INSERT INTO outbox (link, sequence, received_at, clock_sure, driver, driver_version, state, reason,
-                frames, content, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                frames, content, crc, payload, payload_crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (
                 row.id,
                 row.last_sequence,
@@ -118,6 +118,8 @@ class Ledger:
                 listed,
                 draft.content,
                 crc_of_message(listed, draft.content),
+                draft.payload,
+                None if draft.payload is None else zlib.crc32(draft.payload),
             ),
         )
         return row.last_sequence

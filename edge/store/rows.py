@@ -25,6 +25,8 @@ class Draft:
     content: str
     """What was decoded, as JSON text (`content_of`)."""
     reason: str | None = None
+    payload: bytes | None = None
+    """The message without its frames, of a message that is kept unread; `content` is empty then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def content_of(decoded: Decoded) -> str:
 
 
 NO_CONTENT = '{"items":[]}'
+UNREAD = "kept unread"
+"""The reason beside an unread message. A release that knows no payloads sends it as undecoded: seen, never lost."""
 
 
 def crc_of_message(frames: str, content: str) -> int:
@@ -78,6 +82,11 @@ def frame_ids(listed: str) -> list[int] | None:
         return [int(each) for each in json.loads(listed)]
     except (TypeError, ValueError):
         return None
+
+
+def unread(at: Moment, driver: str, payload: bytes) -> Draft:
+    """A message that is decoded when it is sent to the cloud."""
+    return Draft(at, driver, "", MessageState.UNDECODED, NO_CONTENT, UNREAD, payload)
 
 
 def message_of(

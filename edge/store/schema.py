@@ -59,6 +59,11 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (specimen, link)) WITHOUT ROWID""",
         "CREATE INDEX worklist_by_expiry ON worklist (expires_at)",
     ),
+    (
+        # The message without its frames where it was kept unread; decoded when it is sent.
+        "ALTER TABLE outbox ADD COLUMN payload BLOB",
+        "ALTER TABLE outbox ADD COLUMN payload_crc INTEGER",
+    ),
 )
 VERSION = len(_MIGRATIONS)
 

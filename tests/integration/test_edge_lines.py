@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from protocols.uplink.envelope import MessageState
 from tests.support.analyzer import (
     ACK,
     ENQ,
@@ -235,16 +236,7 @@ def stored_messages(box: Box) -> int:
 
 def decoded_messages(box: Box, link: str) -> set[bytes]:
     """The raw bytes of each decoded message, its frames joined."""
-    rows = box.rows(
-        """SELECT outbox.id, journal.raw FROM outbox JOIN link ON link.id = outbox.link,
-            json_each(outbox.frames) JOIN journal ON journal.id = json_each.value
-            WHERE name = ? AND state = 'decoded' ORDER BY outbox.id, journal.id""",
-        link,
-    )
-    joined: dict[int, bytes] = {}
-    for id_, raw in rows:
-        joined[id_] = joined.get(id_, b"") + raw
-    return set(joined.values())
+    return {each.raw for each in box.read(link) if each.state is MessageState.DECODED}
 
 
 @pytest.mark.req("GW-9")

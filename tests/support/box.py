@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.store.reader import Reader
+from protocols.uplink.envelope import Message
 from tests.support.broker import free_port
 from tests.support.waiting import eventually
 
@@ -129,12 +131,17 @@ class Box:
             )
         ]
 
+    def read(self, link: str) -> list[Message]:
+        """A link's messages as the cloud gets them, delivered or not."""
+        reader = Reader(self.store)
+        try:
+            return reader.between(link, 1, 2**62, limit=10**6, max_bytes=10**12)
+        finally:
+            reader.close()
+
     def messages(self, link: str) -> list[tuple[int, str]]:
         """(sequence, state) of a link's messages."""
-        return self.rows(
-            "SELECT sequence, state FROM outbox JOIN link ON link.id = outbox.link WHERE name = ? ORDER BY sequence",
-            link,
-        )
+        return [(each.sequence, str(each.state)) for each in self.read(link)]
 
     def waiting(self, link: str) -> int:
         """Messages without a receipt."""

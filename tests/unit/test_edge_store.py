@@ -14,7 +14,7 @@ import pytest
 from edge.clock import Moment
 from edge.errors import StoreBusy, StoreFull
 from edge.store.ledger import Ledger
-from edge.store.rows import Draft, Kept, content_of
+from edge.store.rows import Draft, Kept, content_of, unread
 from edge.store.schema import VERSION, connect
 from edge.store.store import Store
 from protocols.model import Decoded, Observation, Order
@@ -372,3 +372,50 @@ def test_somebody_elses_lock_on_the_file_does_not_hold_the_loop(tmp_path: Path) 
             return turns, await asked
 
     assert asyncio.run(bench()) == (50, "kept")
+
+
+def _unread(store: Store, payload: bytes, driver: str = "sysmex_xn") -> None:
+    store.write(lambda ledger: ledger.keep("xn", [b"frame"], NOW, (), unread(NOW, driver, payload)))
+
+
+_RESULT = b"H|\\^&|||XN-10^00-25^11001\rP|1\rO|1||1^1^2601^B|^^^^WBC\rR|1|^^^^WBC^1|6.52|10*3/uL||N||F\rL|1|N\r"
+
+
+@pytest.mark.req("GW-9", "GW-12")
+def test_a_message_kept_unread_is_decoded_when_it_is_sent(store: Store) -> None:
+    _unread(store, _RESULT)
+    _unread(store, b"nonsense")
+    _unread(store, _RESULT, "driver_of_a_newer_release")
+    reader = store.reader()
+    first, second, third = reader.undelivered("xn", 0, 10, 10**6)
+    reader.close()
+    assert first.state is MessageState.DECODED
+    assert [(each.code, each.value) for each in first.items if isinstance(each, Observation)] == [("WBC", "6.52")]
+    assert first.driver_version
+    assert second.state is MessageState.UNDECODED
+    assert second.raw == b"frame"
+    assert third.driver == "sysmex_xn", "recognised, where its driver is not known here"
+
+
+@pytest.mark.req("GW-9")
+def test_a_flipped_bit_in_an_unread_message_is_noticed(store: Store, tmp_path: Path) -> None:
+    _unread(store, _RESULT)
+    with sqlite3.connect(tmp_path / "box.db") as direct:
+        damaged = _RESULT.replace(b"6.52", b"7.52")
+        direct.execute("UPDATE outbox SET payload = ?", [damaged])
+    direct.close()
+    reader = store.reader()
+    [message] = reader.undelivered("xn", 0, 10, 10**6)
+    reader.close()
+    assert message.state is MessageState.UNDECODED
+    assert not message.items
+    assert "damaged" in (message.reason or "")
+
+
+@pytest.mark.req("GW-10")
+def test_a_release_that_knows_no_unread_messages_sends_them_as_undecoded(store: Store, tmp_path: Path) -> None:
+    """N-1 reads the columns it knows: never a decoded message without results."""
+    _unread(store, _RESULT)
+    with sqlite3.connect(tmp_path / "box.db") as direct:
+        assert direct.execute("SELECT state, content FROM outbox").fetchall() == [("undecoded", '{"items":[]}')]
+    direct.close()
