@@ -32,6 +32,7 @@ from protocols.model import (
 )
 
 _SHOWN = 2000
+_SHORT = tuple([""] * missing for missing in range(15))
 
 
 @dataclass(slots=True)
@@ -133,9 +134,9 @@ class AstmDriver(Driver):
     def code(self, result: Record) -> tuple[str, str | None, str | None]:
         """Code of the test, what else names it, dilution. Component 4 of R.3 is the local code."""
         parts = result.components(3)
+        if len(parts) >= 4 and parts[3] and not (parts[0] or parts[1] or parts[2]):
+            return parts[3], "^".join(filter(None, parts[4:])) or None, None
         filled = [part for part in parts if part]
-        if len(parts) >= 4 and parts[3] and not any(parts[:3]):
-            return parts[3], "^".join(part for part in parts[4:] if part) or None, None
         if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
             return filled[0], None, filled[1]
         return "^".join(filled), None, None
@@ -165,27 +166,32 @@ class AstmDriver(Driver):
         if not code:
             return Undecoded("result without a test code", record.whole()[:_SHOWN], record.index)
         value = self.value(record)
-        observed_at = iso_time(record.raw(13)) or iso_time(record.raw(12))
+        unit, reference, status, operator, started, completed, module = _result_fields(record)
+        observed_at = iso_time(completed) or iso_time(started)
         if observed_at:
             context.observed_at = observed_at
-        return Observation(
-            specimen=context.specimen,
-            code=code,
-            value=value or None,
-            unit=record.text(5) or None,
-            flags=self.flags(record),
-            observed_at=observed_at or context.observed_at or self.order_time(context),
-            reference_range=record.text(6).strip("^") or None,
-            status=record.text(9) or None,
-            name=name,
-            dilution=dilution,
-            operator=record.text(11).strip("^") or None,
-            module=record.text(14) or None,
-            rack=context.rack,
-            position=context.position,
-            attachments=self.attachments(code, value),
-            qc=context.qc,
-            record=record.index,
+        return Observation(  # by position: with keywords it would cost six times as much, for each result
+            context.specimen,
+            code,
+            value or None,
+            unit or None,
+            self.flags(record),
+            observed_at or context.observed_at or self.order_time(context),
+            reference.strip("^") or None,
+            status or None,
+            name,
+            None,  # run
+            dilution,
+            operator.strip("^") or None,
+            module or None,
+            None,  # reagent_lot
+            None,  # calibrator_lot
+            context.rack,
+            context.position,
+            (),  # comments
+            self.attachments(code, value),
+            context.qc,
+            record.index,
         )
 
     def order_time(self, context: Context) -> str | None:
@@ -267,3 +273,13 @@ class AstmDriver(Driver):
         collected = escape(order.collected_at or "")
         head = ("O", "1", escape(order.specimen), "", tests, order.priority, "", collected, "", "", "", "N")
         return (*head, "", "", "", escape(order.specimen_type or ""), *[""] * 9, "Q")
+
+
+def _result_fields(record: Record) -> list[str]:
+    """R.5 unit, R.6 reference range, R.9 status, R.11 operator, R.12 and R.13 times, R.14 module."""
+    fields = record.fields
+    if not record.as_sent:
+        return [record.text(number) for number in (5, 6, 9, 11, 12, 13, 14)]
+    if len(fields) < 14:
+        fields = fields + _SHORT[14 - len(fields)]
+    return [fields[4], fields[5], fields[8], fields[10], fields[11], fields[12], fields[13]]

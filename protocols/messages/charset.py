@@ -1,44 +1,92 @@
 """Which characters the bytes of a message are: declared, or found by a test. Decode first, split afterwards.
 
-A second byte of GBK may be the code of ``\\``, ``^`` or ``|``: text is split as characters, never as bytes.
+A second byte of GBK may be the code of ``\\``, ``^`` or ``|``: text is split as characters, never as bytes. What is
+declared is often wrong (ASCII declared and GBK sent, Latin-1 declared and UTF-8 sent), and a name may be cut in the
+middle of a character to fit its field: both are borne, and the damage stays where it is.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 
 UTF8, GB18030, LATIN1, ASCII = "utf-8", "gb18030", "latin-1", "ascii"
 
 _HIGH_PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")
+_ESCAPE = b"\x1b"
+_LOST = "\ufffd"
+_SINGLE_BYTE = re.compile(r"latin|iso8859|cp125|cp85|koi8|mac|ascii")
+_GBK_NAMES = frozenset(("gb18030", "gbk", "gb2312"))
 
 
 def decode_text(data: bytes, declared: str | None = None) -> tuple[str, str]:
     """The text and the name of the character set that it was read with. Never raises.
 
-    `declared` is tried first and dropped where the bytes contradict it: instruments declare ASCII and send GBK.
+    `declared` is a Python codec name, believed where the bytes do not speak against it. Bytes that are damaged in a
+    message of which all else is UTF-8 or GBK become U+FFFD; whoever stores the message has the bytes themselves.
     """
     if data.isascii():
+        if declared is not None and _ESCAPE in data and _name(declared).startswith("iso2022"):
+            return _attempt(data, declared) or (data.decode(ASCII), ASCII)
         return data.decode(ASCII), ASCII
-    for charset in (declared, UTF8):
-        if charset is not None and charset != ASCII:
-            try:
-                return data.decode(charset), charset
-            except (ValueError, LookupError):  # other bytes than it has, or no such set (nor a name of one)
-                continue
-    if _looks_like_gbk(data):
-        return data.decode(GB18030), GB18030
-    return data.decode(LATIN1), LATIN1
+    if declared is not None and (read := _believe(data, declared)) is not None:
+        return read
+    return _attempt(data, UTF8) or _damaged_utf8(data) or _guess_gbk(data) or (data.decode(LATIN1), LATIN1)
+
+
+def _name(codec: str) -> str:
+    try:
+        return codecs.lookup(codec).name.lower()
+    except (LookupError, ValueError):  # no such set, or not even the name of one
+        return ""
+
+
+def _attempt(data: bytes, codec: str) -> tuple[str, str] | None:
+    try:
+        return data.decode(codec), codec
+    except (ValueError, LookupError):
+        return None
+
+
+def _believe(data: bytes, declared: str) -> tuple[str, str] | None:
+    """`data` as declared. A set of one byte fits any bytes, GBK nearly any: valid UTF-8 speaks against both."""
+    name = _name(declared)
+    if _SINGLE_BYTE.search(name):
+        return _attempt(data, UTF8) or (None if name == ASCII or _guess_gbk(data) else _attempt(data, declared))
+    if name in _GBK_NAMES and not _looks_like_gbk(data):
+        return _attempt(data, UTF8) or _attempt(data, GB18030)
+    return _attempt(data, GB18030 if name in _GBK_NAMES else declared)
+
+
+def _guess_gbk(data: bytes) -> tuple[str, str] | None:
+    return (data.decode(GB18030, errors="replace"), GB18030) if _looks_like_gbk(data) else None
 
 
 def _looks_like_gbk(data: bytes) -> bool:
-    """Valid GB18030 whose two-byte characters are mostly those of GB 2312, the everyday ones.
+    """GB18030 whose two-byte characters are mostly those of GB 2312 (rows 1 to 9 and 16 to 87), the everyday ones.
 
-    Latin-1 text such as "µmol" or "°C" is valid GBK too, but its pairs (B5 6D, B0 43) lie outside GB 2312.
+    Latin-1 text such as "µmol", "°C" or "Müller" is valid GBK too, but a letter of its own before one of ASCII (B5 6D,
+    B0 43, FC 6C) is a rare character there. A byte that Latin-1 does not print, before one of ASCII, tells nothing: a
+    rare character or noise on the line. Bytes that are no GB18030 at all are borne, one for eight characters.
     """
+    likely = unlikely = 0
+    for lead, trail in _HIGH_PAIR.findall(data):
+        if trail >= 0xA1 and (0xB0 <= lead <= 0xF7 or 0xA1 <= lead <= 0xA9):
+            likely += 1
+        elif lead > 0xA0:
+            unlikely += 1
+    if not likely or likely < 3 * unlikely:
+        return False
     try:
         data.decode(GB18030)
     except UnicodeDecodeError:
-        return False
-    pairs = _HIGH_PAIR.findall(data)
-    everyday = sum(1 for pair in pairs if pair[0] <= 0xF7 and pair[0] >= 0xA1 and pair[1] >= 0xA1)
-    return everyday * 2 >= len(pairs) > 0
+        return likely >= 8 * data.decode(GB18030, errors="replace").count(_LOST)
+    return True
+
+
+def _damaged_utf8(data: bytes) -> tuple[str, str] | None:
+    """UTF-8 with a character cut here and there: at least four whole ones beyond ASCII for each that is lost."""
+    text = data.decode(UTF8, errors="replace")
+    lost = text.count(_LOST)
+    whole = len(re.findall(r"[^\x00-\x7f]", text)) - lost
+    return (text, UTF8) if whole >= 4 * lost else None
