@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from protocols.errors import LocalProtocolError
 from protocols.links.astm_assembly import HeldFrame
-from protocols.links.astm_frames import ACK, ENQ, EOT, NAK, AstmOptions
+from protocols.links.astm_frames import ACK, ENQ, EOT, NAK, AstmOptions, Checksum
 from protocols.links.astm_line import SHOWN, TRANSITIONS, State
 from protocols.links.astm_receiving import AstmReceiving
 from protocols.links.astm_sending import Sending, Step, Turn
@@ -35,6 +35,10 @@ class AstmLink(AstmReceiving):
         self._sending = Sending(self.options)
 
     # ------------------------------------------------------------------ the contract
+
+    @property
+    def checked(self) -> bool:
+        return self.options.checksum is Checksum.REQUIRED
 
     def receive(self, data: bytes, now: float) -> list[LinkEvent]:
         events: list[LinkEvent] = []

@@ -65,6 +65,11 @@ LinkEvent = FrameReceived | MessageReceived | MessageAbandoned | FrameRefused | 
 class Link(ABC):
     """One end of one line. Not thread-safe; one owner."""
 
+    @property
+    def checked(self) -> bool:
+        """A sum stands behind each frame and is verified: a damaged byte of the text is never handed out."""
+        return False
+
     @abstractmethod
     def receive(self, data: bytes, now: float) -> list[LinkEvent]:
         """Take bytes as they came, however split or merged. Never raises for what the other side sent."""
