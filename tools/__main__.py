@@ -15,6 +15,7 @@ PACKAGES = ("protocols", "edge", "cloud", "provisioning", "simulators", "tools")
 BENCHES = {
     "audit": "tests.bench.audit",
     "edge": "tests.bench.edge",
+    "fuzz": "tests.bench.fuzz",
     "ingest": "tests.bench.ingest",
 }
 
