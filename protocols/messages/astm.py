@@ -198,7 +198,12 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
     return AstmMessage(records, used)
 
 
+_RESTRICTED = bytes([*range(0x01, 0x07), 0x0A, *range(0x10, 0x18)])
+"""LIS01-A2 6.6: bytes that may not stand in a frame. An answer echoes fields as they came, whatever they hold."""
+
+
 def build_message(records: Iterable[Sequence[str]], charset: str = "utf-8") -> bytes:
     """Records of ready fields (escaped by the caller where they are data), each ended with CR, standard delimiters."""
     lines = ["|".join(fields) for fields in records]
-    return ("\r".join(lines) + "\r").encode(charset, errors="replace")
+    data = ("\r".join(lines) + "\r").encode(charset, errors="replace")
+    return data.translate(None, _RESTRICTED)
