@@ -57,7 +57,8 @@ class Intake:
         frames = [_Frame(each.raw) for each in fresh]
         earlier = [self._frames[each] for each in message_ids if each in self._frames]
         ids = [each.frame_id for each in fresh]
-        self._frames.update(zip(ids, frames, strict=True))
+        for frame_id, frame in zip(ids, frames, strict=True):
+            self._frames[frame_id] = frame
         at = self._clock.now()
         draft = None if reading is None else _draft(reading, at)
         self._asked += 1

@@ -95,7 +95,7 @@ class Session:
 
     def received(self, data: bytes) -> None:
         self._unanswered_bytes += len(data)
-        self._step(lambda now: self._link.receive(data, now))
+        self._step(self._link.receive, data)
         if self._unanswered_bytes > _PAUSE_ABOVE_BYTES and self._intake.busy and not self._paused and self._connection:
             self._paused = True
             self._connection.pause()
@@ -109,11 +109,13 @@ class Session:
 
     # ------------------------------------------------------------------ the loop
 
-    def _step(self, act: Callable[[float], list[LinkEvent]]) -> None:
-        """One act on the link, what follows from it, and its bytes to the port."""
+    def _step(self, act: Callable[..., list[LinkEvent]], *arguments: object) -> None:
+        """One act on the link (its time comes last), what follows from it, and its bytes to the port."""
         now = self._loop.time()
         try:
-            self._take(act(now))
+            events = act(*arguments, now)
+            if events:
+                self._take(events)
             self._flush(now)
         except Exception as fault:  # outer loop of the session: one bad link never harms another
             self.counts.faults += 1
@@ -165,6 +167,9 @@ class Session:
 
     def _take(self, events: Sequence[LinkEvent]) -> None:
         """Frames alone go into the store alone; the frames that end a message go in with it, in one transaction."""
+        if len(events) == 1 and isinstance(events[0], FrameReceived):  # nearly always
+            self._keep([events[0]])
+            return
         fresh: list[FrameReceived] = []
         for event in events:
             if isinstance(event, FrameReceived):
@@ -227,9 +232,12 @@ class Session:
             self._message_is_durable(reading, kept)
         if generation != self._generation:
             return  # another connection by now: the instrument sends again what it heard nothing about
-        self._step(lambda now: self._acknowledge(frame_ids, now))
+        if len(frame_ids) == 1:
+            self._step(self._link.acknowledge, frame_ids[0])
+        else:
+            self._step(self._acknowledge, frame_ids)
         if reading is not None and reading.decoded is not None:
-            self._step(lambda now: self._answer(reading, now))
+            self._step(self._answer, reading)
 
     def _message_is_durable(self, reading: Reading, kept: Kept) -> None:
         self.counts.messages += 1
@@ -252,7 +260,7 @@ class Session:
             self._refusing = True
             log.error("link.refusing", link=self.link_id, reason=reason)
         if generation == self._generation:
-            self._step(lambda now: self._refuse(frame_ids, reading, reason, now))
+            self._step(self._refuse, frame_ids, reading, reason)
 
     def _refuse(self, frame_ids: list[int], reading: Reading | None, reason: str, now: float) -> list[LinkEvent]:
         events: list[LinkEvent] = []

@@ -80,13 +80,12 @@ class Ledger:
         self, link: str, raws: Sequence[bytes], at: Moment, earlier: Sequence[int] = (), draft: Draft | None = None
     ) -> Kept:
         """Frames into the journal and, with `draft`, the message of the `earlier` and these frames into the outbox."""
-        row = self._link(link)
+        row = self._links.get(link) or self._link(link)
         received_at = at.microseconds
         ids = tuple(range(self._next_id, self._next_id + len(raws)))
+        for id_, raw in zip(ids, raws, strict=True):
+            self._frames.append((id_, row.id, received_at, at.sure, zlib.crc32(raw), raw))
         self._next_id += len(raws)
-        self._frames += [
-            (id_, row.id, received_at, at.sure, zlib.crc32(raw), raw) for id_, raw in zip(ids, raws, strict=True)
-        ]
         if draft is None:
             self._open.update(ids)
             return Kept(ids, None)
