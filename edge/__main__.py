@@ -1,4 +1,4 @@
-"""``python -m edge``: run the box, check a configuration, decode a capture, ask a running box how it is."""
+"""``python -m edge``: run the box, check a configuration, decode a capture, name an unknown line, ask a running box."""
 
 from __future__ import annotations
 
@@ -56,13 +56,57 @@ def check(config: ConfigFile) -> None:
 
 @app.command()
 def decode(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="captured bytes of an instrument")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="captured bytes; a folder for all in it, - for standard input"),
+    ],
     driver: Annotated[str | None, typer.Option(help="the instrument's driver; default: recognised")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="beside each item the bytes that it was read from")] = False,
+    table: Annotated[bool, typer.Option("--table/--json", help="a table for people; default: JSON lines")] = False,
 ) -> None:
     """Print what captured files hold, one JSON object a line."""
     from edge.decode import main as decode_files
 
-    raise typer.Exit(decode_files(files, driver))
+    raise typer.Exit(decode_files(files, driver, raw=raw, table=table))
+
+
+@app.command()
+def identify(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE...]", help="captured bytes; a name like x.9600-8N1.bin says the setting"),
+    ] = None,
+    tty: Annotated[Path | None, typer.Option(metavar="DEVICE", help="listen to a serial line at every rate")] = None,
+    listen: Annotated[int | None, typer.Option(metavar="PORT", help="wait for an instrument that connects")] = None,
+    dial: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="connect to the instrument")] = None,
+    seconds: Annotated[float, typer.Option(help="how long to listen (at each setting of a serial line)")] = 20.0,
+    answer: Annotated[
+        bool, typer.Option("--answer", help="answer an ENQ with one ACK; a frame is never acknowledged")
+    ] = False,
+    save: Annotated[Path | None, typer.Option(metavar="FOLDER", help="keep the bytes that were heard")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+) -> None:
+    """Propose what an unknown line is: rate, parity, protocol, vendor, driver. Sends nothing unless --answer."""
+    from edge import identify as identification
+
+    ways = [each for each in (files, tty, listen, dial) if each]
+    if len(ways) != 1:
+        _fail("give files, or one of --tty, --listen, --dial", 2)
+    if files:
+        raise typer.Exit(identification.identify_files(files, as_json=json_))
+    if tty is not None:
+        code = identification.identify_tty(tty, seconds, answers=answer, save=save, as_json=json_)
+        raise typer.Exit(code)
+    host, _, port = (dial or "").rpartition(":")
+    if dial and not (host and port.isdigit()):
+        _fail(f"--dial {dial}: write HOST:PORT", 2)
+    place = (
+        identification.Place(dial, dial_host=host, dial_port=int(port))
+        if dial
+        else identification.Place(f"TCP port {listen}", listen_port=listen)
+    )
+    code = identification.identify_tcp(place, seconds, answers=answer, save=save, as_json=json_)
+    raise typer.Exit(code)
 
 
 @app.command()

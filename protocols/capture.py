@@ -226,7 +226,7 @@ def _line(data: bytes) -> Iterator[bytes]:
     for match in _FRAME.finditer(data):
         between = data[end : match.start()]
         end = match.end()
-        body = _restored(match[1], match[2])
+        body = as_sent(match[1], match[2])
         begins = body[:1] == b"1" and body[1:2] in (b"H", b"h") and not body[2:3].isalnum() and body != previous
         if begins or not in_session or b"\x05" in between or b"\x04" in between:
             yield b"\x04"
@@ -239,8 +239,8 @@ def _line(data: bytes) -> Iterator[bytes]:
         yield data[end:].strip()
 
 
-def _restored(body: bytes, sent: bytes) -> bytes:
-    """`body` with the line ends that its checksum was made with."""
+def as_sent(body: bytes, sent: bytes) -> bytes:
+    """`body` (number to ETX) with the line ends that its checksum `sent` was made with; unchanged if it never holds."""
     wanted = sent.upper()
     for candidate in (
         body,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from protocols.capture import Message, Piece, pieces, reader_of, split_by_drivers
+from protocols.capture import Message, Piece, as_sent, pieces, reader_of, split_by_drivers
 from protocols.driver import Driver, Match, discover
 from protocols.links.astm_frames import checksum
 from protocols.messages.charset import ASCII, LATIN1, decode_text
@@ -87,7 +87,7 @@ def _evidence(score: float, framing: str, protocol: str, reason: str, found: lis
 
 def _astm(data: bytes) -> Evidence | None:
     frames = _FRAME.findall(data)
-    good = sum(1 for body, sent in frames if b"%02X" % checksum(body) == sent.upper())
+    good = sum(1 for body, sent in frames if b"%02X" % checksum(as_sent(body, sent)) == sent.upper())
     if good:
         reason = f"{good} of {len(frames)} frames have the right checksum"
         score = 0.9 + 0.1 * good / len(frames)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.decode import main
-from tests.support.transcripts import ROOT, read_case
+from protocols.capture import pieces, read_capture
+from protocols.driver import discover
+from protocols.model import Undecoded
+from protocols.provenance import record_bytes
+from tests.support.transcripts import ROOT, cases_of, read_case, replay
 from tests.support.wire import frame, session
 
 pytestmark = pytest.mark.req("GW-12")
@@ -120,11 +127,8 @@ def test_controls_and_queries_have_their_own_kind(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        (b'<?xml version="1.0"?><HEL.R01/>', "POCT1-A"),
-        (b"\x02\x1emtrsl|\x1epi|", "VIDAS"),
-        (b"a\tb\tc\td\n1\t2\t3\t4\n", "tabs"),
         (b"", "empty"),
-        (b"\x00\x01hello", "known"),
+        (b"\x00\x01\x80\x90\xff", "known"),
     ],
 )
 def test_what_nobody_reads_is_undecoded_with_the_reason(
@@ -133,6 +137,35 @@ def test_what_nobody_reads_is_undecoded_with_the_reason(
     lines = decoded(capsys, tmp_path, data)
     assert [line["kind"] for line in lines] == ["undecoded"]
     assert word in lines[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b'<?xml version="1.0"?><HEL.R01/>', "POCT1-A"),
+        (b"<report/>", "XML"),
+        (b"\x02\x1emtrsl|\x1epi|", "VIDAS"),
+        (b"a\tb\tc\td\n1\t2\t3\t4\n", "tabs"),
+    ],
+)
+def test_what_no_driver_takes_is_named_by_its_look(monkeypatch: pytest.MonkeyPatch, data: bytes, word: str) -> None:
+    """A box of an older version, without the driver of the family, says what it met."""
+    monkeypatch.setattr("protocols.capture.discover", dict)
+    (found,) = read_capture(data)
+    assert isinstance(found.item, Undecoded)
+    assert word in found.item.reason
+    assert found.item.text == data.decode()
+
+
+def test_bytes_before_the_first_header_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A capture that begins in the middle of a message: its rest is no result, and is not dropped either."""
+    lines = decoded(capsys, tmp_path, b"R|7|^^^^HGB^1|80|g/L\rL|1|N\r" + MESSAGE)
+    assert [line["kind"] for line in lines] == ["undecoded", "observation"]
+    assert "HGB" in lines[0]["text"]
+    hl7 = read_case(ROOT / "mindray_bs" / "results").device_bytes().replace(b"\x0b", b"").replace(b"\x1c", b"")
+    lines = decoded(capsys, tmp_path, b"OBX|9|NM|HGB||80\r" + hl7)
+    assert lines[0]["kind"] == "undecoded"
+    assert "HGB" in lines[0]["text"]
 
 
 def test_driver_may_be_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -154,3 +187,70 @@ def test_missing_file_is_named_and_the_others_are_read(capsys: pytest.CaptureFix
     output = capsys.readouterr()
     assert "missing" in output.err
     assert len(output.out.splitlines()) == 1
+
+
+def test_standard_input_and_folders_are_read_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b", "a", "deeper/c"):
+        path = tmp_path / "captures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(session(MESSAGE))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(session(MESSAGE))))
+    assert main([tmp_path / "captures", Path("-")], None) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == ["a", "b", "deeper/c", "-"]
+    assert {line["value"] for line in lines} == {"8.13"}
+
+
+def test_raw_bytes_stand_beside_what_was_read_from_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(session(MESSAGE))
+    assert main([path], None, raw=True) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["raw"] == "R|1|^^^^WBC^1|8.13|10*3/uL||N||F||||20261102081407"
+    assert MESSAGE[line["raw_from"] : line["raw_to"]].decode() == line["raw"]
+    assert line["message"] == 1
+
+
+def test_table_is_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(session(MESSAGE))
+    assert main([path], None, raw=True, table=True) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "x: 1 items"
+    assert said[1].split() == ["kind", "specimen", "code", "value", "unit", "flags", "observed_at", "driver", "also"]
+    assert said[2].split()[:5] == ["observation", "202611020017", "WBC", "8.13", "10*3/uL"]
+    assert said[3].strip() == "R|1|^^^^WBC^1|8.13|10*3/uL||N||F||||20261102081407"
+
+
+def test_every_value_is_found_in_the_bytes_of_its_record() -> None:
+    """GW-12, over all transcripts of both families of records: from the value back to where it stood."""
+    checked = 0
+    for driver in discover().values():
+        if driver.protocol not in ("astm", "hl7"):
+            continue
+        for folder in cases_of(driver.id):
+            for payload in replay(driver, read_case(folder)).payloads:
+                if payload.count(b"MSH|") > 1:
+                    continue  # a batch: the record counts within its message
+                for item in driver.decode(payload).items:
+                    raw = record_bytes(payload, item.record, driver.protocol)
+                    value = getattr(item, "value", None)
+                    if value and value.isascii() and value.replace(".", "").isdigit():
+                        assert value.encode() in raw, (driver.id, folder.name, item)
+                        checked += 1
+    assert checked > 20
+
+
+def test_nothing_in_a_capture_makes_reading_it_fail() -> None:
+    dice = random.Random("captures 2026")
+    stored = [read_case(folder).device_bytes() for each in discover() for folder in cases_of(each)[:1]]
+    stored += [MESSAGE, session(MESSAGE), b"<HEL.R01>", b"a\tb\n"]
+    for _ in range(3000):
+        data = bytearray(dice.choice(stored)[:3000])
+        for _ in range(dice.randrange(6)):
+            place = dice.randrange(len(data) + 1)
+            data[place : place + dice.randrange(40)] = dice.choice((dice.randbytes(3), b"\x02", b"\rH|", b"\x03", b""))
+        for piece in pieces(bytes(data)):
+            assert isinstance(piece, Undecoded) or piece.payload
