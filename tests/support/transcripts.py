@@ -5,6 +5,7 @@ A case is ``tests/transcripts/<driver>/<case>/dialogue.txt`` and ``items.jsonl``
     @ now 2026-11-02T08:30:00           the box's clock, for message headers
     @ order 202611020017 WBC RBC        what the worklist holds for a specimen (``@ order NUMBER S GLU`` is stat)
     @ charset gb18030                   of the text below (UTF-8 if absent)
+    @ xml                               the text is XML: control bytes are written {VT} instead of <VT>
     device: <ENQ>                       bytes from the instrument
     host: <ACK>                         bytes we must have written since the last line
     wait: 1.5                           seconds that pass
@@ -34,6 +35,7 @@ _NAMES = {
     "STX": 2, "ETX": 3, "EOT": 4, "ENQ": 5, "ACK": 6, "LF": 10, "VT": 11, "CR": 13, "NAK": 21, "ETB": 23, "FS": 28,
 }  # fmt: skip
 _NAME = re.compile("<(" + "|".join(_NAMES) + ")>")
+_NAME_IN_XML = re.compile("{(" + "|".join(_NAMES) + ")}")
 _SUMMED = re.compile(rb"\x02([^\x02]*?[\x03\x17])<sum>")
 
 
@@ -44,6 +46,7 @@ class Case:
     orders: dict[str, list[Order]] = field(default_factory=dict)
     now: datetime = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
     charset: str = "utf-8"
+    xml: bool = False
     items: list[dict[str, Any]] = field(default_factory=list)
 
     def device_bytes(self) -> bytes:
@@ -55,9 +58,9 @@ def cases_of(driver: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def wire(text: str, charset: str = "utf-8") -> bytes:
+def wire(text: str, charset: str = "utf-8", *, xml: bool = False) -> bytes:
     """The bytes of a readable line."""
-    data = _NAME.sub(lambda match: chr(_NAMES[match[1]]), text).encode(charset)
+    data = (_NAME_IN_XML if xml else _NAME).sub(lambda match: chr(_NAMES[match[1]]), text).encode(charset)
     return _SUMMED.sub(lambda match: b"\x02" + match[1] + b"%02X" % (sum(match[1]) % 256), data)
 
 
@@ -74,7 +77,8 @@ def read_case(folder: Path) -> Case:
             _setting(case, line[2:].split())
         else:
             kind, _, text = line.partition(":")
-            case.steps.append((kind, text.strip().encode() if kind == "wait" else wire(text.strip(), case.charset)))
+            data = text.strip()
+            case.steps.append((kind, data.encode() if kind == "wait" else wire(data, case.charset, xml=case.xml)))
     expected = folder / "items.jsonl"
     case.items = [json.loads(each) for each in expected.read_text("utf-8").splitlines() if each]
     return case
@@ -85,6 +89,8 @@ def _setting(case: Case, words: list[str]) -> None:
         case.now = datetime.fromisoformat(words[1]).replace(tzinfo=UTC)
     elif words[0] == "charset":
         case.charset = words[1]
+    elif words[0] == "xml":
+        case.xml = True
     elif words[0] == "order":
         priority = words[2] if words[2] == "S" else "R"
         codes = tuple(word for word in words[2:] if word != "S")
