@@ -17,6 +17,7 @@ BENCHES = {
     "edge": "tests.bench.edge",
     "fuzz": "tests.bench.fuzz",
     "ingest": "tests.bench.ingest",
+    "links": "tests.bench.links",
 }
 
 

@@ -32,6 +32,9 @@ from tests.support.playing import Dialogue, dialogues, mutated, sealed
 BLOCK = 10_000
 _LINK_LIVES = 200
 """Frames after which a link is replaced by a fresh one."""
+_SHORT = 4
+"""Bytes of a line that is only a control byte: spoiling most ENQs would hide what stands behind them."""
+_ENDLESS = b"x" * 300_000
 _NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 _SHOWN_FAULTS = 5
 
@@ -175,11 +178,14 @@ def run_block(family: str, seed: int, number: int, frames: int = BLOCK) -> Tally
             line = Line(dialogue.driver, dice, tally)
         try:
             for data in dialogue.device_steps:
-                if dice.random() < 0.6:
+                if dice.random() < (0.5 if len(data) >= _SHORT else 0.1):
                     data = mutated(dice, data, others)
-                    data = sealed(data) if dice.random() < 0.5 else data
+                    data = sealed(data) if dice.random() < 0.7 else data
+                    data = data + _ENDLESS if dice.random() < 0.0005 else data
                     tally.frames += 1
                 line.hear(data)
+                if len(data) > 10_000:
+                    tally.largest_buffer = max(tally.largest_buffer, held_bytes(line.link))
         except Exception:  # the point of it all: counted, shown, and the run goes on
             tally.exceptions += 1
             where = traceback.format_exc(limit=-3)
