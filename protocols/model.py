@@ -256,3 +256,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     sex: str | None = None
     birth_date: str | None = None
     cancelled: bool = False
+    numbers: tuple[str, ...] = ()
+    """What the instrument calls each of `codes` on this specimen (IHE LAW: the AWOS id), where it was told before.
+
+    Without them a driver makes its own; work can be taken back only by them.
+    """

@@ -38,9 +38,9 @@ READ = [
     ("erba_xl640/2020-09-28-13-30-07-568972", "generic_astm"),
     ("erba_xl640/2020-09-28-13-30-19-744851", "generic_astm"),
     ("erba_xl640/2020-09-28-13-31-05-332826", "generic_astm"),
-    ("cepheid_genexpert_hl7/ORU_R30.txt", "generic_hl7"),
-    ("siemens_clinitek/siemens_control.txt", "generic_hl7"),
-    ("mindray_bc5380/mindray-bc5380-c.3.3.EXCERPT-16of64obx.hl7", "generic_hl7"),
+    ("cepheid_genexpert_hl7/ORU_R30.txt", "cepheid_genexpert_hl7"),
+    ("siemens_clinitek/siemens_control.txt", "siemens_clinitek"),
+    ("mindray_bc5380/mindray-bc5380-c.3.3.EXCERPT-16of64obx.hl7", "mindray_bc"),
 ]
 NOT_READ_YET = ["biomerieux_mini_vidas/mini_vidas.txt", "bd_facscalibur/Facscalibur.exp"]
 
