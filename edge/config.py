@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zoneinfo
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -134,6 +134,8 @@ class LinkSection(Closed):
     port: PortSection = Field(description='such as { kind = "tcp_listen", port = 5001 }')
     timezone: TimeZone = "Asia/Shanghai"
     """The instrument's wall clock: the times in our answers are given in it."""
+    options: dict[str, Any] = Field({}, description="what this instrument's driver wants to know of this instrument")
+    """Settings of one instrument that its driver reads (`Driver.configured`), such as the columns of a table."""
 
 
 class HealthSection(Closed):

@@ -17,6 +17,7 @@ from edge import toml_lines
 from edge.config import AUTO, BoxConfig
 from edge.errors import ConfigError, Mistake
 from protocols.driver import discover
+from protocols.errors import DriverOptionError
 
 _PORT_KINDS = ("tcp_listen", "tcp_dial", "serial")
 _EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
@@ -189,6 +190,7 @@ def _link_mistakes(
     if isinstance(driver, str) and driver != AUTO and driver not in drivers:
         line = lines.of(("links", position, "driver"))
         yield Mistake(line, f"unknown driver {driver!r}", _instead(driver, [AUTO, *drivers]))
+    yield from _option_mistakes(link, position, lines)
     for other_position, other in earlier:
         if "id" in link and link["id"] == other.get("id"):
             first = lines.of(("links", other_position, "id"))
@@ -198,6 +200,24 @@ def _link_mistakes(
             first = lines.of(("links", other_position, "port"))
             what = f"the same port as link {other.get('id')!r} (line {first})"
             yield Mistake(lines.of(("links", position, "port")), what, "give each link a port of its own")
+
+
+def _option_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.Lines) -> Iterator[Mistake]:
+    """What the link's driver says to its options."""
+    options = link.get("options")
+    if not options or not isinstance(options, dict):
+        return
+    driver = discover().get(str(link.get("driver")))
+    if driver is None:
+        if link.get("driver") == AUTO:
+            line = lines.of(("links", position, "options"))
+            yield Mistake(line, '`options` with driver = "auto"', "name the driver that the options are for")
+        return
+    try:
+        driver.configured(options)
+    except DriverOptionError as error:
+        line = lines.of(("links", position, "options", *error.key.split(".")))
+        yield Mistake(line, f"`{error.key or 'options'}`: {error.what}", error.cure)
 
 
 def _same_port(one: Any, other: Any) -> bool:

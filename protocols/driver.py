@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import cache
 from typing import ClassVar
 
+from protocols.errors import DriverOptionError
 from protocols.links.contract import Link
 from protocols.model import Decoded, Order
 
@@ -52,6 +53,15 @@ class Driver(ABC):
     """The family of its messages: one of `FAMILIES`."""
     flag_meanings: ClassVar[Mapping[str, str]] = {}
     answers_host_queries: ClassVar[bool] = False
+
+    def configured(self, options: Mapping[str, object]) -> Driver:
+        """This driver with the settings of one instrument (`[links.options]` on the box): a copy, or itself for none.
+
+        Raises `DriverOptionError` for what it cannot take; the box's check names the line. Most drivers take nothing.
+        """
+        if options:
+            raise DriverOptionError(min(options), f"the driver {self.id} takes no options", "remove it")
+        return self
 
     @abstractmethod
     def new_link(self) -> Link:

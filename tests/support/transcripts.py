@@ -5,6 +5,7 @@ A case is ``tests/transcripts/<driver>/<case>/dialogue.txt`` and ``items.jsonl``
     @ now 2026-11-02T08:30:00           the box's clock, for message headers
     @ order 202611020017 WBC RBC        what the worklist holds for a specimen (``@ order NUMBER S GLU`` is stat)
     @ charset gb18030                   of the text below (UTF-8 if absent)
+    @ option model = "au5800"           of the link's driver, as in the box's configuration (TOML)
     @ xml                               the text is XML: control bytes are written {VT} instead of <VT>
     device: <ENQ>                       bytes from the instrument
     host: <ACK>                         bytes we must have written since the last line
@@ -12,16 +13,20 @@ A case is ``tests/transcripts/<driver>/<case>/dialogue.txt`` and ``items.jsonl``
     # a remark
 
 Control bytes are written by name. ``<sum>`` stands for the two digits of the frame's checksum, made here with a plain
-sum. A line that begins with two blanks goes on with the one before.
+sum, ``<bcc>`` for the one byte that is the exclusive or of all behind STX to ETX. A line that begins with two blanks
+goes on with the one before.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +38,11 @@ from protocols.uplink.items import item_to_json
 ROOT = Path(__file__).parent.parent / "transcripts"
 _NAMES = {
     "STX": 2, "ETX": 3, "EOT": 4, "ENQ": 5, "ACK": 6, "LF": 10, "VT": 11, "CR": 13, "NAK": 21, "ETB": 23, "FS": 28,
+    "NUL": 0, "SOH": 1, "FF": 12, "GS": 29, "RS": 30,
 }  # fmt: skip
 _NAME = re.compile("<(" + "|".join(_NAMES) + ")>")
 _NAME_IN_XML = re.compile("{(" + "|".join(_NAMES) + ")}")
+_CHECKED = re.compile(rb"\x02([^\x02]*?[\x03\x17])<bcc>")
 _SUMMED = re.compile(rb"\x02([^\x02]*?[\x03\x17])<sum>")
 
 
@@ -46,6 +53,7 @@ class Case:
     orders: dict[str, list[Order]] = field(default_factory=dict)
     now: datetime = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
     charset: str = "utf-8"
+    options: dict[str, object] = field(default_factory=dict)
     xml: bool = False
     items: list[dict[str, Any]] = field(default_factory=list)
 
@@ -61,6 +69,7 @@ def cases_of(driver: str) -> list[Path]:
 def wire(text: str, charset: str = "utf-8", *, xml: bool = False) -> bytes:
     """The bytes of a readable line."""
     data = (_NAME_IN_XML if xml else _NAME).sub(lambda match: chr(_NAMES[match[1]]), text).encode(charset)
+    data = _CHECKED.sub(lambda match: b"\x02" + match[1] + bytes([reduce(xor, match[1])]), data)
     return _SUMMED.sub(lambda match: b"\x02" + match[1] + b"%02X" % (sum(match[1]) % 256), data)
 
 
@@ -73,7 +82,9 @@ def read_case(folder: Path) -> Case:
         elif line and not line.startswith("#"):
             lines.append(line)
     for line in lines:
-        if line.startswith("@ "):
+        if line.startswith("@ option "):
+            case.options |= tomllib.loads(line.removeprefix("@ option "))
+        elif line.startswith("@ "):
             _setting(case, line[2:].split())
         else:
             kind, _, text = line.partition(":")
@@ -119,6 +130,7 @@ class Replay:
 
 def replay(driver: Driver, case: Case, *, piece: int | None = None) -> Replay:
     """Play the instrument's side; `piece` cuts its bytes into runs of that length."""
+    driver = driver.configured(case.options)
     link = driver.new_link()
     found = Replay()
     now = 0.0
