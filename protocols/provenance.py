@@ -1,7 +1,7 @@
 """From a value back to the bytes it was read from (GW-12): the bytes of one record of a message.
 
-`Observation.record` counts records, segments or lines from 0 as the family's reader counts them; here the same counting
-is done over the raw bytes. A family whose records are no lines gives the whole message, which is never wrong.
+`Observation.record` counts records, segments, lines or elements from 0 as the family's reader counts them; here the
+same counting is done over the raw bytes. Where that cannot be done the whole message is given, which is never wrong.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import re
 from collections.abc import Callable
 
 from protocols.messages.charset import decode_text
+from protocols.messages.poct1a_spans import element_span
+
+Span = tuple[int, int]
 
 _LINE = re.compile(rb"[^\r\n]+")
 _BATCH = (b"FHS", b"BHS", b"BTS", b"FTS")
+_TAG = re.compile(
+    rb"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?\]\]>|<(/?)[A-Za-z_:](?:\"[^\"]*\"|'[^']*'|[^>\"'])*>", re.DOTALL
+)
 
 
-def record_span(payload: bytes, record: int | None, protocol: str) -> tuple[int, int]:
-    """Start and end of the record in `payload`, without its line end; the whole payload where records are no lines."""
-    whole = (0, len(payload))
-    if record is None:
-        return whole
-    if protocol == "astm":
-        return _nth(payload, record, _is_astm_record) or whole
-    if protocol == "hl7":
-        start = max(payload.find(b"MSH"), 0)
-        return _nth(payload, record, _is_segment, start) or whole
-    return whole
+def record_span(payload: bytes, record: int | None, protocol: str) -> Span:
+    """Start and end of the record in `payload`, without its line end; the whole payload where it is not found."""
+    find = _FINDERS.get(protocol)
+    found = find(payload, record) if find is not None and record is not None else None
+    return found or (0, len(payload))
 
 
 def record_bytes(payload: bytes, record: int | None, protocol: str) -> bytes:
@@ -33,7 +33,8 @@ def record_bytes(payload: bytes, record: int | None, protocol: str) -> bytes:
     return payload[start:end]
 
 
-def _nth(payload: bytes, record: int, counts: Callable[[bytes], bool], start: int = 0) -> tuple[int, int] | None:
+def _line(payload: bytes, record: int, counts: Callable[[bytes], bool] = bool, start: int = 0) -> Span | None:
+    """The line with that number among those that count."""
     position = 0
     for match in _LINE.finditer(payload, start):
         if counts(match[0]):
@@ -43,10 +44,42 @@ def _nth(payload: bytes, record: int, counts: Callable[[bytes], bool], start: in
     return None
 
 
-def _is_astm_record(line: bytes) -> bool:
+def _astm_record(payload: bytes, record: int) -> Span | None:
     """The reader of records leaves out lines of blanks, as characters (a blank of GBK too)."""
-    return not (line.isspace() or decode_text(line)[0].isspace())
+    return _line(payload, record, lambda line: not (line.isspace() or decode_text(line)[0].isspace()))
 
 
-def _is_segment(line: bytes) -> bool:
-    return line[:3] not in _BATCH
+def _segment(payload: bytes, record: int) -> Span | None:
+    """Segments of the first message of the payload; those of a batch around it do not count."""
+    return _line(payload, record, lambda line: line[:3] not in _BATCH, max(payload.find(b"MSH"), 0))
+
+
+def _element(payload: bytes, record: int) -> Span | None:
+    """The element whose start tag is the one with that number, through its end tag."""
+    if b"\x00" in payload[:4]:
+        return None  # UTF-16
+    number = -1
+    depth = 0
+    start: int | None = None
+    for match in _TAG.finditer(payload):
+        if match[1] is None:  # a comment, an instruction, character data
+            continue
+        closes, empty = bool(match[1]), match[0].endswith(b"/>")
+        if not closes:
+            number += 1
+            if number == record:
+                start = match.start()
+        if start is not None:
+            depth += -1 if closes else not empty
+            if depth <= 0:
+                return start, match.end()
+    return None
+
+
+_FINDERS: dict[str, Callable[[bytes, int], Span | None]] = {
+    "astm": _astm_record,
+    "hl7": _segment,
+    "poct1a": _element,
+    "text": _line,
+    "file": _line,
+}
