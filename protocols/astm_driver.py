@@ -177,12 +177,12 @@ class AstmDriver(Driver):
             unit or None,
             self.flags(record),
             observed_at or context.observed_at or self.order_time(context),
-            reference.strip("^") or None,
+            (reference and reference.strip("^")) or None,
             status or None,
             name,
             None,  # run
             dilution,
-            operator.strip("^") or None,
+            (operator and operator.strip("^")) or None,
             module or None,
             None,  # reagent_lot
             None,  # calibrator_lot

@@ -6,8 +6,7 @@ Patient segments are not read: sex and age never come from an instrument.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import ClassVar
 from protocols.driver import Driver
 from protocols.links.contract import Link
 from protocols.links.mllp import MllpLink, MllpOptions
+from protocols.messages.embedded import from_base64, from_hex
 from protocols.messages.hl7 import (
     Hl7Message,
     Segment,
@@ -41,6 +41,8 @@ from protocols.model import (
 )
 
 _SHOWN = 2000
+_SHORT = tuple([""] * missing for missing in range(21))
+_STARTS = (b"MSH", b"FHS", b"BHS")
 _RESULTS = ("ORU", "OUL")
 _QUERIES = ("QRY", "QBP")
 _CODECS = {"utf-8", "gb18030", "latin-1", "ascii"}
@@ -77,7 +79,9 @@ class Hl7Driver(Driver):
         if not messages:
             shown = payload[:_SHOWN].decode("latin-1")
             return Decoded(items=(Undecoded("the message has no MSH segment", shown, 0),))
-        items = [item for message in messages for item in self.items(message)]
+        items: list[Item] = [item for message in messages for item in self.items(message)]
+        if not payload.startswith(_STARTS):
+            items = [*_before_the_message(payload), *items]
         first = messages[0]
         return Decoded(
             items=tuple(items),
@@ -123,6 +127,8 @@ class Hl7Driver(Driver):
             self.begin_specimen(segment, context)
         elif name == "TQ1":
             context.observed_at = iso_time(segment.raw(8)) or iso_time(segment.raw(7)) or context.observed_at
+        elif not name:
+            context.items.append(Undecoded("a line that begins no segment", segment.line[:_SHOWN], segment.index))
         context.last_was_result = name == "OBX"
 
     def begin_request(self, segment: Segment, context: Context) -> None:
@@ -155,8 +161,7 @@ class Hl7Driver(Driver):
         """OBX-3.1, with a sub-identifier that is no number where OBX-3 does not name the analyte itself."""
         parts = segment.components(3)
         name = parts[1] if len(parts) > 1 else ""
-        sub = segment.text(4)
-        if sub and not name and not sub.isdigit():
+        if not name and (sub := segment.text(4)) and not sub.isdigit():
             return f"{parts[0]}/{sub}", None
         return parts[0], name or None
 
@@ -165,54 +170,65 @@ class Hl7Driver(Driver):
         if not code:
             return Undecoded("result without a test code", segment.line[:_SHOWN], segment.index)
         value, attachments = self.value(segment, code)
-        return Observation(
-            specimen=context.specimen,
-            code=code,
-            value=value,
-            unit=segment.component(6, 1) or None,
-            flags=self.flags(segment),
-            observed_at=iso_time(segment.raw(14)) or iso_time(segment.raw(19)) or context.observed_at,
-            reference_range=segment.text(7) or None,
-            status=segment.text(11) or None,
-            name=name,
-            operator="^".join(filter(None, segment.components(16))) or None,
-            module=segment.component(18, 1) or None,
-            attachments=attachments,
-            qc=context.qc,
-            record=segment.index,
+        unit, reference, status, taken, operator, module, analyzed = _result_fields(segment)
+        return Observation(  # by position: with keywords it would cost six times as much, for each result
+            context.specimen,
+            code,
+            value,
+            unit or None,
+            self.flags(segment),
+            iso_time(taken) or iso_time(analyzed) or context.observed_at,
+            reference or None,
+            status or None,
+            name,
+            None,  # run
+            None,  # dilution
+            operator or None,
+            module or None,
+            None,  # reagent_lot
+            None,  # calibrator_lot
+            None,  # rack
+            None,  # position
+            (),  # comments
+            attachments,
+            context.qc,
+            segment.index,
         )
 
     def flags(self, segment: Segment) -> tuple[str, ...]:
-        if not segment.raw(8):
+        raw = segment.raw(8)
+        if not raw:
             return ()
+        if segment.as_sent:
+            return (raw,)
         return tuple(flag for each in segment.repeats(8) if (flag := segment.plain(each).strip()))
 
     def value(self, segment: Segment, code: str) -> tuple[str | None, tuple[Attachment, ...]]:
-        """OBX-5 by the type in OBX-2: pictures (ED) apart, a structured number (SN) put together, else the text."""
-        kind = segment.raw(2)
-        if kind == "ED":
-            return self._encapsulated(segment, code)
-        parts = [segment.components(5)] if segment.delimiters.repeat not in segment.raw(5) else self._all_parts(segment)
-        joined = [("" if kind == "SN" else "^").join(filter(None, each)) for each in parts]
+        """OBX-5 by the type in OBX-2: pictures (ED, RP) apart, a structured number (SN) put together, else the text."""
+        fields, delimiters = segment.fields, segment.delimiters
+        if len(fields) < 6:
+            return None, ()
+        kind, raw = fields[2], fields[5]
+        if kind in ("ED", "RP"):
+            return self._pictures(segment, code)
+        if delimiters.component not in raw and delimiters.repeat not in raw:
+            return (raw if segment.as_sent else segment.text(5)) or None, ()
+        joint = "" if kind == "SN" else "^"
+        joined = [joint.join(filter(None, segment.parts(repeat))) for repeat in segment.repeats(5)]
         return "~".join(filter(None, joined)) or None, ()
 
-    def _all_parts(self, segment: Segment) -> list[list[str]]:
-        return [
-            [segment.plain(part).strip() for part in repeat.split(segment.delimiters.component)]
-            for repeat in segment.repeats(5)
-        ]
-
-    def _encapsulated(self, segment: Segment, code: str) -> tuple[str | None, tuple[Attachment, ...]]:
-        """ED: source ^ type ^ subtype ^ encoding ^ data. Data that do not decode stay in the value, as text."""
-        pieces = segment.raw(5).split(segment.delimiters.component, 4)
-        if len(pieces) < 5:
-            return segment.text(5) or None, ()
-        try:
-            data = base64.b64decode("".join(pieces[4].split()), validate=True)
-        except (binascii.Error, ValueError):
-            return segment.text(5), ()
-        media_type = "/".join(part.lower() for part in pieces[1:3] if part) or "application/octet-stream"
-        return None, (Attachment(code, media_type, data),)
+    def _pictures(self, segment: Segment, code: str) -> tuple[str | None, tuple[Attachment, ...]]:
+        """Every repeat of OBX-5; what does not decode stays in the value, as text."""
+        read = _encapsulated if segment.raw(2) == "ED" else _reference
+        found: list[Attachment] = []
+        kept: list[str] = []
+        for repeat in segment.repeats(5):
+            attachment = read(segment, code, repeat)
+            if attachment is not None:
+                found.append(attachment)
+            else:
+                kept.append(segment.plain(repeat).strip())
+        return "~".join(filter(None, kept)) or None, tuple(found)
 
     def _comment(self, segment: Segment, context: Context) -> None:
         text = "^".join(filter(None, segment.components(3)))
@@ -287,3 +303,52 @@ class Hl7Driver(Driver):
             if not message.kind.startswith("ACK"):
                 replies += self.acknowledge(message, "E", reason, "207", now)
         return replies
+
+
+def _before_the_message(payload: bytes) -> list[Undecoded]:
+    """What stands before the first segment of header or batch, blanks and block characters aside."""
+    text = payload[: payload.find(b"MSH")].decode("latin-1")
+    lines = [line for line in re.split(r"[\r\n\v\x1c]+", text.removeprefix("\xef\xbb\xbf")) if line.strip("\x00 ")]
+    kept = "\r".join(line for line in lines if line[:3] not in ("FHS", "BHS"))
+    return [Undecoded("text before the MSH segment", kept[:_SHOWN])] if kept else []
+
+
+def _result_fields(segment: Segment) -> tuple[str, str, str, str, str, str, str]:
+    """OBX-6.1 unit, 7 reference range, 11 status, 14 time, 16 operator, 18.1 module, 19 time of the analysis."""
+    fields = segment.fields
+    if len(fields) < 20:
+        fields = fields + _SHORT[20 - len(fields)]
+    unit, operator, module = fields[6], fields[16], fields[18]
+    component, as_sent = segment.delimiters.component, segment.as_sent
+    if not as_sent or component in unit:
+        unit = segment.component(6, 1)
+    if operator and (not as_sent or component in operator):
+        operator = "^".join(filter(None, segment.components(16)))
+    if module and (not as_sent or component in module):
+        module = segment.component(18, 1)
+    if as_sent:
+        return unit, fields[7], fields[11], fields[14], operator, module, fields[19]
+    return unit, segment.text(7), segment.text(11), fields[14], operator, module, fields[19]
+
+
+def _encapsulated(segment: Segment, code: str, repeat: str) -> Attachment | None:
+    """ED: source ^ type ^ subtype ^ encoding ^ data, data of megabytes: split once and never searched."""
+    pieces = repeat.split(segment.delimiters.component, 4)
+    if len(pieces) < 5:
+        return None
+    encoding = pieces[3].strip().lower()
+    decode = {"": from_base64, "base64": from_base64, "hex": from_hex}.get(encoding)
+    data = decode(segment.plain(pieces[4])) if decode is not None else None
+    if data is None:
+        return None
+    return Attachment(code, _media_type(pieces[1:3]), data)
+
+
+def _reference(segment: Segment, code: str, repeat: str) -> Attachment | None:
+    """RP: pointer ^ application ^ type ^ subtype: the instrument keeps the picture and says where."""
+    pointer, _, *kind = [*segment.parts(repeat), "", ""][:4]
+    return Attachment(code, _media_type(kind), reference=pointer) if pointer else None
+
+
+def _media_type(kind: Sequence[str]) -> str:
+    return "/".join(part.strip().lower() for part in kind if part.strip()) or "application/octet-stream"

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from protocols.messages.charset import decode_text
+from protocols.messages.charset import RARE_PADDING, decode_text
 
-_RARE_PADDING = "\t\v\f\x1c\x1d\x1e\x1f"
-"""What `str.strip` takes away in ASCII text beside the blank, which is looked for in each record."""
 _HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
 
 
@@ -179,7 +177,8 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
     text, used = decode_text(payload, charset)
     if "\n" in text:
         text = text.replace("\n", "\r")
-    padded = any(each in text for each in _RARE_PADDING)
+    text = text.removeprefix("\ufeff")
+    padded = any(each in text for each in RARE_PADDING)
     delimiters = STANDARD
     field, repeat, escape_sign = delimiters.field, delimiters.repeat, delimiters.escape
     records: list[Record] = []

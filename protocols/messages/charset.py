@@ -12,10 +12,15 @@ import re
 
 UTF8, GB18030, LATIN1, ASCII = "utf-8", "gb18030", "latin-1", "ascii"
 
+RARE_PADDING = "\t\v\f\x1c\x1d\x1e\x1f"
+"""What `str.strip` takes away in ASCII text beside blanks and line ends. Readers look for it once in a message."""
+
 _HIGH_PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")
 _ESCAPE = b"\x1b"
 _LOST = "\ufffd"
 _SINGLE_BYTE = re.compile(r"latin|iso8859|cp125|cp85|koi8|mac|ascii")
+_BEYOND_LETTERS = re.compile(r"[\u0800-\U0010ffff]")
+"""Characters that take three bytes or more in UTF-8: what GBK holds is hardly ever valid as such."""
 _GBK_NAMES = frozenset(("gb18030", "gbk", "gb2312"))
 
 
@@ -52,10 +57,11 @@ def _believe(data: bytes, declared: str) -> tuple[str, str] | None:
     """`data` as declared. A set of one byte fits any bytes, GBK nearly any: valid UTF-8 speaks against both."""
     name = _name(declared)
     if _SINGLE_BYTE.search(name):
-        return _attempt(data, UTF8) or (None if name == ASCII or _guess_gbk(data) else _attempt(data, declared))
-    if name in _GBK_NAMES and not _looks_like_gbk(data):
-        return _attempt(data, UTF8) or _attempt(data, GB18030)
-    return _attempt(data, GB18030 if name in _GBK_NAMES else declared)
+        return _attempt(data, UTF8) or (None if name == ASCII or _looks_like_gbk(data) else _attempt(data, declared))
+    if name in _GBK_NAMES:
+        read = None if _looks_like_gbk(data) else _attempt(data, UTF8)
+        return read if read is not None and _BEYOND_LETTERS.search(read[0]) else _attempt(data, GB18030)
+    return _attempt(data, declared)
 
 
 def _guess_gbk(data: bytes) -> tuple[str, str] | None:

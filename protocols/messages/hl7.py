@@ -1,8 +1,8 @@
 """HL7 v2 messages: a lazy splitter for the hot path, and building of messages and acknowledgements.
 
-Delimiters come from MSH-1 and MSH-2, characters from MSH-18 and a test of validity. A segment is split into fields when
-it is first read, a field into repeats and components where a driver asks; escapes go last. Fields count from 1 as in
-the standard, MSH-1 being the field separator itself. Nothing is validated here: instruments break cardinality.
+Delimiters come from MSH-1 and MSH-2, characters from MSH-18 and a test of validity. A segment is split once in fields,
+a field into repeats and components where a driver asks; escapes go last. Fields count from 1 as in the standard, MSH-1
+being the field separator itself. Nothing is validated here: instruments break cardinality.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from protocols.messages.charset import decode_text
+import msgspec
+
+from protocols.messages.charset import RARE_PADDING, decode_text
 
 _HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
 _CHARSETS = {
@@ -26,8 +28,17 @@ _CHARSETS = {
     "GBK": "gb18030",
     "GB2312": "gb18030",
     "BIG-5": "big5",
+    "KS X 1001": "euc_kr",
     "ISO IR87": "iso2022_jp",
+    "ISO IR159": "iso2022_jp_1",
 }
+"""HL7 table 0211, and what instruments write instead (Mindray: UNICODE for UTF-8)."""
+_HEADS = frozenset(("MSH", "FHS", "BHS", "BTS", "FTS"))
+_TEXT = {"OBX": 5, "NTE": 3, "DSP": 3}
+"""The field of each segment that holds long text."""
+_NO_FIELD = "no message has begun"
+_HEADER_LIMIT = 4096
+"""Bytes of an MSH that are looked at for its character set; payloads of megabytes may hold no line end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +55,20 @@ class Delimiters:
 STANDARD = Delimiters()
 
 
-class Segment:
-    """One segment. All reading methods count fields from 1."""
+class Segment(msgspec.Struct, gc=False):
+    """One segment. All reading methods count fields from 1.
 
-    __slots__ = ("_fields", "delimiters", "index", "line", "name")
+    A Struct because one is made for each line of every message: a third of the time of a class with slots.
+    """
 
-    def __init__(self, line: str, delimiters: Delimiters, index: int) -> None:
-        self.line = line
-        self.delimiters = delimiters
-        self.index = index
-        self.name = line[:3]
-        self._fields: list[str] | None = None
-
-    @property
-    def fields(self) -> list[str]:
-        """Raw fields so that ``fields[n]`` is field n; ``fields[0]`` is the name."""
-        if self._fields is None:
-            split = self.line.split(self.delimiters.field)
-            if self.name == "MSH":
-                split.insert(1, self.delimiters.field)
-            self._fields = split
-        return self._fields
+    line: str
+    delimiters: Delimiters
+    index: int
+    name: str
+    fields: list[str]
+    """Raw fields so that ``fields[n]`` is field n; ``fields[0]`` is the name."""
+    as_sent: bool
+    """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the segment."""
 
     def raw(self, number: int) -> str:
         fields = self.fields
@@ -72,14 +76,19 @@ class Segment:
 
     def text(self, number: int) -> str:
         """Field without padding and escapes, separators kept."""
-        return self.plain(self.raw(number)).strip()
+        fields = self.fields
+        if number >= len(fields):
+            return ""
+        raw = fields[number]
+        return raw if self.as_sent else self.plain(raw).strip()
 
     def components(self, number: int) -> list[str]:
         """Components of the first repeat, without padding and escapes."""
-        raw = self.raw(number)
-        if self.delimiters.repeat in raw:
-            raw = raw.split(self.delimiters.repeat, 1)[0]
-        return [self.plain(each).strip() for each in raw.split(self.delimiters.component)]
+        fields = self.fields
+        raw = fields[number] if number < len(fields) else ""
+        if self.as_sent:
+            return raw.split(self.delimiters.component)
+        return self.parts(raw.split(self.delimiters.repeat, 1)[0])
 
     def component(self, number: int, position: int) -> str:
         parts = self.components(number)
@@ -89,6 +98,15 @@ class Segment:
         """Raw repeats; [] for an empty field."""
         raw = self.raw(number)
         return raw.split(self.delimiters.repeat) if raw else []
+
+    def parts(self, repeat: str) -> list[str]:
+        """Components of one repeat, without padding and escapes."""
+        parts = repeat.split(self.delimiters.component)
+        if self.as_sent:
+            return parts
+        if self.delimiters.escape in repeat:
+            return [self.plain(each).strip() for each in parts]
+        return [each.strip() for each in parts]
 
     def plain(self, text: str) -> str:
         return unescape(text, self.delimiters) if self.delimiters.escape in text else text
@@ -128,38 +146,108 @@ def read_delimiters(header: str) -> Delimiters:
 
 
 def declared_charset(payload: bytes) -> str | None:
-    """The Python name of the first repeat of MSH-18; None where it is empty, unknown or only ASCII."""
+    """The Python name of the first repeat of MSH-18 that names more than ASCII; None where there is none we know."""
     start = payload.find(b"MSH")
     if start < 0:
         return None
-    header = re.split(rb"[\r\n]", payload[start:], maxsplit=1)[0].decode("latin-1")
-    segment = Segment(header, read_delimiters(header), 0)
-    name = segment.components(18)[0].upper()
-    if name.startswith("8859/"):
-        return f"iso8859-{name[5:]}"
-    return _CHARSETS.get(name)
+    header = re.split(rb"[\r\n]", payload[start : start + _HEADER_LIMIT], maxsplit=1)[0].decode("latin-1")
+    delimiters = read_delimiters(header)
+    fields = header.split(delimiters.field, 18)
+    if len(fields) < 18:  # MSH-1 is the separator itself: field 18 is the 17th behind the name
+        return None
+    for name in fields[17].split(delimiters.field, 1)[0].upper().split(delimiters.repeat):
+        known = f"iso8859-{name.strip()[5:]}" if name.strip().startswith("8859/") else _CHARSETS.get(name.strip())
+        if known not in (None, "ascii"):
+            return known
+    return None
 
 
 def read_messages(payload: bytes, charset: str | None = None) -> list[Hl7Message]:
-    """Every message of a payload; a batch (FHS, BHS) holds several. Segments end with CR, LF or CR LF. Never raises."""
-    text, used = decode_text(payload, charset or declared_charset(payload))
-    if "\n" in text:
-        text = text.replace("\n", "\r")
-    messages: list[Hl7Message] = []
-    open_segments: list[Segment] = []
-    delimiters = STANDARD
+    """Every message of a payload; a batch (FHS, BHS) holds several. Never raises.
+
+    Segments end with CR, LF or CR LF; block characters of MLLP left in the text end one too. A line that begins no
+    segment goes on with a text that the segment before it left open (base64 that was wrapped, a line end in a comment);
+    elsewhere it stands as a segment without a name.
+    """
+    if charset is None and not (payload.isascii() and b"\x1b" not in payload):
+        charset = declared_charset(payload)
+    text, used = decode_text(payload, charset)
+    text = text.removeprefix("\ufeff")
+    for end in "\n\v\x1c":
+        if end in text:
+            text = text.replace(end, "\r")
+    reader = _Reader(any(each in text for each in RARE_PADDING))
+    field = _NO_FIELD
     for line in text.split("\r"):
         name = line[:3]
-        if name == "MSH":
-            if open_segments:
-                messages.append(Hl7Message(tuple(open_segments), used))
-            delimiters = read_delimiters(line)
-            open_segments = [Segment(line, delimiters, 0)]
-        elif open_segments and line and name not in ("FHS", "BHS", "BTS", "FTS"):
-            open_segments.append(Segment(line, delimiters, len(open_segments)))
-    if open_segments:
-        messages.append(Hl7Message(tuple(open_segments), used))
-    return messages
+        if line[3:4] == field and name not in _HEADS:
+            reader.segment(name, line)
+        elif name == "MSH" and not line[3:4].isalnum():
+            field = reader.header(line)
+        elif field is not _NO_FIELD and line and name not in _HEADS and not line.isspace():
+            reader.other(line)
+    reader.end_segment()
+    return [Hl7Message(tuple(segments), used) for segments in reader.messages]
+
+
+class _Reader:
+    """The messages of one payload, line by line."""
+
+    __slots__ = ("delimiters", "messages", "padded", "segments", "tail", "text_open")
+
+    def __init__(self, padded: bool) -> None:
+        self.padded = padded
+        """Rare characters of padding stand in the payload."""
+        self.delimiters = STANDARD
+        self.messages: list[list[Segment]] = []
+        self.segments: list[Segment] = []
+        self.tail: list[str] = []
+        """Lines that go on with the last segment: joined once, since there may be thousands."""
+        self.text_open = True
+        """No line of `tail` closed the field that it goes on with."""
+
+    def header(self, line: str) -> str:
+        """A message begins; its field delimiter."""
+        self.end_segment()
+        self.delimiters = read_delimiters(line)
+        self.segments = []
+        self.messages.append(self.segments)
+        self.segment("MSH", line)
+        self.segments[0].fields.insert(1, self.delimiters.field)
+        return self.delimiters.field
+
+    def segment(self, name: str, line: str) -> None:
+        if self.tail:
+            self.end_segment()
+        delimiters, segments = self.delimiters, self.segments
+        as_sent = (
+            " " not in line
+            and delimiters.repeat not in line
+            and delimiters.escape not in line
+            and line.isascii()
+            and not self.padded
+        )
+        segments.append(Segment(line, delimiters, len(segments), name, line.split(delimiters.field), as_sent))
+
+    def other(self, line: str) -> None:
+        """A line without a segment's name and delimiter."""
+        last = self.segments[-1]
+        if len(line) == 3 and line.isalnum():  # nothing but the name
+            self.segment(line, line)
+        elif self.text_open and len(last.fields) == _TEXT.get(last.name, 0) + 1:
+            self.tail.append(line)
+            self.text_open = self.delimiters.field not in line
+        else:
+            self.segment("", line)
+
+    def end_segment(self) -> None:
+        if self.tail:
+            last = self.segments.pop()
+            line = "\n".join((last.line, *self.tail))
+            self.tail.clear()
+            self.text_open = True
+            self.segment(last.name, line)
+            self.segments[-1].as_sent = False
 
 
 def unescape(text: str, delimiters: Delimiters = STANDARD) -> str:
