@@ -76,9 +76,10 @@ class DisplayDriver(Hl7Driver):
         return [self.reply_header(message, kind, now), *_answered(message.header.raw(10), status)]
 
     def display(self, head: list[list[str]], order: Order, more: str, charset: str) -> bytes:
-        if charset == "ascii" and order.patient_name and not order.patient_name.isascii():
-            charset = "utf-8"
         lines = self.lines(order)
+        said = [*order.codes, *filter(None, lines.values())]
+        if charset == "ascii" and not all(each.isascii() for each in said):
+            charset = "utf-8"
         display = [["DSP", str(n), "", escape(lines.get(n) or ""), "", "", ""] for n in range(1, self.first_test_line)]
         for number, code in enumerate(order.codes, start=self.first_test_line):
             test = self.test_line(code, number - self.first_test_line + 1)
