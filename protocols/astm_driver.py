@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar
 
 from protocols.driver import Driver
@@ -17,6 +18,7 @@ from protocols.links.astm import AstmLink
 from protocols.links.astm_frames import AstmOptions
 from protocols.links.contract import Link
 from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
+from protocols.messages.embedded import SMALLEST, picture_in
 from protocols.messages.times import iso_time
 from protocols.model import (
     Attachment,
@@ -32,6 +34,8 @@ from protocols.model import (
 )
 
 _SHOWN = 2000
+_LONGEST_TEST = 64
+"""Characters of R.3 that are worth to be kept in memory once they were read."""
 _SHORT = tuple([""] * missing for missing in range(15))
 
 
@@ -133,13 +137,10 @@ class AstmDriver(Driver):
 
     def code(self, result: Record) -> tuple[str, str | None, str | None]:
         """Code of the test, what else names it, dilution. Component 4 of R.3 is the local code."""
-        parts = result.components(3)
-        if len(parts) >= 4 and parts[3] and not (parts[0] or parts[1] or parts[2]):
-            return parts[3], "^".join(filter(None, parts[4:])) or None, None
-        filled = [part for part in parts if part]
-        if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
-            return filled[0], None, filled[1]
-        return "^".join(filled), None, None
+        fields = result.fields
+        if result.as_sent and len(fields) > 2 and len(fields[2]) <= _LONGEST_TEST:
+            return _known_test(fields[2], result.delimiters.component)
+        return _test(result.components(3))
 
     def value(self, result: Record) -> str:
         """R.4; one of several components is enough where the others are blank, else they stay together."""
@@ -149,8 +150,11 @@ class AstmDriver(Driver):
         return "^".join(part for part in result.components(4) if part)
 
     def attachments(self, code: str, value: str) -> tuple[Attachment, ...]:
-        """Pictures that stand in a value."""
-        return ()
+        """Pictures that stand in a value: here those in base64. A value that is a picture's bytes is no value."""
+        if len(value) < SMALLEST:
+            return ()
+        found = picture_in(value)
+        return (Attachment(code, *found),) if found is not None else ()
 
     def flags(self, result: Record) -> tuple[str, ...]:
         """Every letter of R.7 as sent; ``A,A`` is no standard but Erba's way."""
@@ -166,6 +170,9 @@ class AstmDriver(Driver):
         if not code:
             return Undecoded("result without a test code", record.whole()[:_SHOWN], record.index)
         value = self.value(record)
+        attachments = self.attachments(code, value)
+        if attachments and any(each.data for each in attachments):
+            value = ""
         unit, reference, status, operator, started, completed, module = _result_fields(record)
         observed_at = iso_time(completed) or iso_time(started)
         if observed_at:
@@ -189,7 +196,7 @@ class AstmDriver(Driver):
             context.rack,
             context.position,
             (),  # comments
-            self.attachments(code, value),
+            attachments,
             context.qc,
             record.index,
         )
@@ -273,6 +280,22 @@ class AstmDriver(Driver):
         collected = escape(order.collected_at or "")
         head = ("O", "1", escape(order.specimen), "", tests, order.priority, "", collected, "", "", "", "N")
         return (*head, "", "", "", escape(order.specimen_type or ""), *[""] * 9, "Q")
+
+
+def _test(parts: Sequence[str]) -> tuple[str, str | None, str | None]:
+    """See `AstmDriver.code`."""
+    if len(parts) >= 4 and parts[3] and not (parts[0] or parts[1] or parts[2]):
+        return parts[3], "^".join(filter(None, parts[4:])) or None, None
+    filled = [part for part in parts if part]
+    if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
+        return filled[0], None, filled[1]
+    return "^".join(filled), None, None
+
+
+@lru_cache(maxsize=4096)
+def _known_test(field: str, component: str) -> tuple[str, str | None, str | None]:
+    """An instrument names the same few hundred tests over and over."""
+    return _test(field.split(component))
 
 
 def _result_fields(record: Record) -> list[str]:

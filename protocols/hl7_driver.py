@@ -15,7 +15,7 @@ from typing import ClassVar
 from protocols.driver import Driver
 from protocols.links.contract import Link
 from protocols.links.mllp import MllpLink, MllpOptions
-from protocols.messages.embedded import from_base64, from_hex
+from protocols.messages.embedded import from_base64, from_hex, media_type
 from protocols.messages.hl7 import (
     Hl7Message,
     Segment,
@@ -341,7 +341,7 @@ def _encapsulated(segment: Segment, code: str, repeat: str) -> Attachment | None
     data = decode(segment.plain(pieces[4])) if decode is not None else None
     if data is None:
         return None
-    return Attachment(code, _media_type(pieces[1:3]), data)
+    return Attachment(code, media_type(data, _media_type(pieces[1:3])), data)
 
 
 def _reference(segment: Segment, code: str, repeat: str) -> Attachment | None:

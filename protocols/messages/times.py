@@ -14,9 +14,20 @@ _TIME = re.compile(
 )
 
 
-@lru_cache(maxsize=1024)
+_LONGEST = 40
+"""Characters; nothing longer is a time, and nothing longer is kept in memory."""
+
+
 def iso_time(text: str) -> str | None:
     """ISO 8601 text, None for an empty field, `text` itself where it is no time."""
+    if not text:
+        return None
+    return _read(text) if len(text) <= _LONGEST else text.strip() or None
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> str | None:
+    """All results of a run have the same time."""
     stripped = text.strip()
     if not stripped:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from base64 import b64encode
 
 import msgspec
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from protocols.driver import discover
 from protocols.messages import astm, hl7
 from protocols.messages.charset import decode_text
-from protocols.messages.embedded import from_base64, from_hex, inflate, read_stream
+from protocols.messages.embedded import from_base64, from_hex, picture_in
 
 SIGNS = st.permutations("|\\^&`@~!$%#*").map(lambda signs: "".join(signs[:5]))
 PRINTED = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
@@ -89,20 +88,17 @@ def test_the_kind_of_line_end_changes_nothing(lines: list[str], ends: tuple[str,
 
 
 @pytest.mark.req("GW-11")
-@given(data=st.binary(min_size=1, max_size=300), window=st.sampled_from([-15, 15, 31]), width=st.integers(4, 80))
-def test_a_packed_curve_is_unpacked_whatever_stands_around_it(data: bytes, window: int, width: int) -> None:
-    packer = zlib.compressobj(wbits=window)
-    packed = packer.compress(data) + packer.flush()
-    text = b64encode(packed).decode()
+@given(data=st.binary(min_size=1, max_size=300), width=st.integers(4, 80))
+def test_base64_is_read_wrapped_and_without_its_padding(data: bytes, width: int) -> None:
+    text = b64encode(data).decode()
     wrapped = "\n".join(text[start : start + width] for start in range(0, len(text), width))
-    assert inflate(packed) == data
-    assert from_base64(wrapped) == from_base64(text.rstrip("=")) == packed
-    assert from_hex(packed.hex(" ")) == packed
-    assert read_stream("FLOATLE-stream/deflate:base64", wrapped) == ('application/octet-stream; layout="FLOATLE"', data)
+    assert from_base64(wrapped) == from_base64(text.rstrip("=")) == data
+    assert from_hex(data.hex(" ")) == data
 
 
 @pytest.mark.req("GW-11")
-@given(text=st.text(max_size=60), notation=st.text(max_size=30) | st.just("FLOATLE-stream/deflate:base64"))
-def test_no_text_raises_where_a_packed_curve_is_looked_for(text: str, notation: str) -> None:
-    read_stream(notation, text)
+@given(text=st.text(max_size=200))
+def test_no_text_raises_where_a_picture_is_looked_for(text: str) -> None:
     assert from_base64(text) is None or text.strip()
+    assert from_hex(text) is None or text.strip()
+    picture_in(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from base64 import b64encode
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from protocols.driver import discover
 from protocols.messages.astm import read_message
 from protocols.messages.charset import decode_text
-from protocols.messages.embedded import from_base64, inflate, media_type, read_stream
+from protocols.messages.embedded import from_base64, media_type
 from protocols.messages.hl7 import declared_charset, read_messages
 from protocols.messages.hl7_spans import segment_span
 from protocols.model import Attachment, InstrumentEvent, Item, Observation, QcMark, Undecoded
@@ -218,7 +217,7 @@ def test_block_characters_left_in_the_text_end_a_segment() -> None:
     assert [[segment.name for segment in each.segments] for each in message] == [["MSH", "OBX"], ["MSH"]]
 
 
-# ---------------------------------------------------------------------- pictures and curves
+# ---------------------------------------------------------------------- pictures
 
 
 @pytest.mark.req("GW-11")
@@ -228,21 +227,14 @@ def test_what_is_no_base64_is_none(text: str) -> None:
 
 
 @pytest.mark.req("GW-11")
-def test_a_curve_that_would_fill_the_memory_is_refused() -> None:
-    packed = zlib.compress(bytes(1_000_000))
-    assert inflate(packed, 999_999) is None
-    assert inflate(packed, 1_000_000) == bytes(1_000_000)
-    assert inflate(packed[:-5]) is None
-
-
-@pytest.mark.req("GW-11")
-@pytest.mark.parametrize("notation", ["", "FLOATLE", "FLOATLE-stream/rle:base64", "FLOATLE-stream/deflate:base32"])
-def test_unknown_packing_is_left_to_the_record(notation: str) -> None:
-    assert read_stream(notation, "QUJD") is None
-
-
-@pytest.mark.req("GW-11")
 def test_picture_is_known_by_its_first_bytes() -> None:
     assert media_type(PICTURE) == "image/png"
     assert media_type(b"BM....", "image/png") == "image/bmp"
     assert media_type(b"....", "application/dicom") == "application/dicom"
+
+
+@pytest.mark.req("GW-11")
+def test_picture_in_an_astm_result_is_kept_as_a_picture() -> None:
+    items = astm("O|1|S1", f"R|1|^^^SCATTER|{b64encode(PICTURE).decode()}", f"R|2|^^^NOTE|{'A' * 80}")
+    assert values(items) == [("S1", "SCATTER", None), ("S1", "NOTE", "A" * 80)]
+    assert items[0].attachments == (Attachment("SCATTER", "image/png", PICTURE),)  # type: ignore[union-attr]
