@@ -10,6 +10,8 @@ import msgspec
 from protocols.links.astm_frames import ETX, AstmOptions, Checksum, FrameNumbers, checksum
 
 _NUMBERS = b"01234567"
+_PASSED_OVER = 3
+"""Different frames out of order after which their sender has gone on without what we refused."""
 _DIGITS = [b"%02X" % each for each in range(256)]
 
 
@@ -43,6 +45,8 @@ class Assembly:
         """A session begins: frame numbers count from 1 and nothing is there."""
         self.last_body: bytes | None = None
         self.expected = 1
+        self._passed = 0
+        self._passed_body = b""
         self.forget_message()
 
     def forget_message(self) -> None:
@@ -74,10 +78,19 @@ class Assembly:
     def number_fits(self, body: bytes) -> bool:
         number, rule = body[0] - 0x30, self.options.frame_numbers
         if number == self.expected:
-            return True
+            return self._passed < _PASSED_OVER
         if rule is FrameNumbers.RESTARTING:
             return number == 1 and self.whole
         return rule is not FrameNumbers.CHECKED
+
+    def pass_over(self, body: bytes) -> None:
+        """A frame out of order was refused. A sender that goes on all the same comes to the number we wait for again
+
+        eight frames later: what it has passed over is lost, and so is the message.
+        """
+        if body != self._passed_body:
+            self._passed += 1
+            self._passed_body = body
 
     def fits(self, body: bytes) -> bool:
         options = self.options
@@ -92,6 +105,7 @@ class Assembly:
 
     def accept(self, held: HeldFrame) -> None:
         self.last_body, self.expected = held.body, (held.body[0] - 0x30 + 1) % 8
+        self._passed = 0
         if held.ends_message:
             self.forget_message()
             return

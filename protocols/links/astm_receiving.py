@@ -284,6 +284,7 @@ class AstmReceiving(AstmLine):
             self._doubt, self._replied_at = False, now
             self._stop_waiting()
         elif not self._assembly.number_fits(body):
+            self._assembly.pass_over(body)
             self._nak("frame number out of order", raw, events)
         elif not self._assembly.fits(body):
             self._abandon("message longer than the limit", events)
@@ -333,6 +334,7 @@ class AstmReceiving(AstmLine):
         """Silence inside a frame. A last byte ENQ or EOT then is the sender's own: it began again or gave up."""
         raw = self._drop(len(self._buffer))
         self._overflow = False
+        self._doubt = True
         if raw[-1] in (ENQ, EOT):
             events.append(FrameRefused("frame broken off", raw[:SHOWN]))
             self._act_on(raw[-1], now, events)

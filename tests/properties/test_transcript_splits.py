@@ -15,8 +15,8 @@ DIALOGUES = dialogues()
 each_dialogue = pytest.mark.parametrize("dialogue", DIALOGUES, ids=[each.name for each in DIALOGUES])
 pytestmark = pytest.mark.req("GW-2", "GW-4", "GW-5")
 
-_EXHAUSTIVE_BYTES = 2000
-_SAMPLE = 500
+_EXHAUSTIVE_BYTES = 1000
+_SAMPLE = 150
 
 
 def same(dialogue: Dialogue, pieces: Mapping[int, Sequence[bytes]]) -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from tests.support.broker import free_port
 from tests.support.waiting import eventually
 
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+def _toml(value: object) -> str:
+    """A value as it stands behind `=`, tables in one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    return json.dumps(value)
 
 
 @dataclass
@@ -36,23 +46,32 @@ class Box:
     ports: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
 
-    def add_tcp(self, link: str, driver: str = "sysmex_xn") -> int:
+    def add_tcp(self, link: str, driver: str = "sysmex_xn", options: Mapping[str, object] | None = None) -> int:
         """The port the instrument connects to."""
         port = free_port()
         while port in self.ports.values():  # nobody listens on the earlier ones yet
             port = free_port()
         self.ports[link] = port
-        self._add(link, driver, f'{{ kind = "tcp_listen", host = "127.0.0.1", port = {port} }}')
+        self._add(link, driver, f'{{ kind = "tcp_listen", host = "127.0.0.1", port = {port} }}', options)
         return port
 
     def add_dialled(self, link: str, port: int, driver: str = "sysmex_xn") -> None:
         self._add(link, driver, f'{{ kind = "tcp_dial", host = "127.0.0.1", port = {port} }}')
 
-    def add_serial(self, link: str, device: str, driver: str = "sysmex_xn") -> None:
-        self._add(link, driver, f'{{ kind = "serial", device = "{device}", baud_rate = 115200 }}')
+    def add_serial(
+        self,
+        link: str,
+        device: str,
+        driver: str = "sysmex_xn",
+        baud_rate: int = 115200,
+        options: Mapping[str, object] | None = None,
+    ) -> None:
+        port = f'{{ kind = "serial", device = "{device}", baud_rate = {baud_rate} }}'
+        self._add(link, driver, port, options)
 
-    def _add(self, link: str, driver: str, port: str) -> None:
-        self.links.append(f'[[links]]\nid = "{link}"\ndriver = "{driver}"\nport = {port}\n')
+    def _add(self, link: str, driver: str, port: str, options: Mapping[str, object] | None = None) -> None:
+        more = f"options = {_toml(options)}\n" if options else ""
+        self.links.append(f'[[links]]\nid = "{link}"\ndriver = "{driver}"\nport = {port}\n{more}')
 
     @property
     def config(self) -> Path:

@@ -36,7 +36,7 @@ class Dialogue:
     """One case of one driver."""
 
     def __init__(self, driver: Driver, case: Case) -> None:
-        self.driver = driver
+        self.driver = driver.configured(case.options)
         self.case = case
         self.name = f"{driver.id}/{case.name}"
         self._read: dict[bytes, tuple[Decoded, Sequence[bytes]]] = {}

@@ -498,3 +498,29 @@ def test_commit_of_an_old_connection_is_not_taken_for_one_of_the_new() -> None:
     assert line.answer() == ACK
     with pytest.raises(LocalProtocolError):
         line.link.acknowledge(received[0].frame_id, 2.0)
+
+
+def test_sender_that_goes_on_after_a_refusal_never_has_its_message_joined_with_a_hole() -> None:
+    """Eight frames later the number fits again, and what lies between is lost (the frame loop of one peer does so)."""
+    records = [b"C|%d\r" % n for n in range(1, 20)]
+    frames = [frame(number, text) for number, text in enumerate([H, *records, L], start=1)]
+    for lost in range(len(frames)):
+        line = bench()
+        line.hear(ENQ)
+        for number, each in enumerate(frames):
+            line.hear(each.replace(b"|", b"~", 1) if number == lost else each)
+        line.hear(EOT)
+        line.wait(1)
+        assert line.messages == []
+    line.hear(session(WHOLE))
+    assert line.messages == [WHOLE]
+
+
+def test_last_frame_that_lost_its_end_is_no_part_that_may_be_missing() -> None:
+    """The rest would look like a whole message without terminator."""
+    line = bench()
+    line.hear(ENQ + frame(1, H) + frame(2, P))
+    line.hear(frame(3, b"R|1|^^^GLU|5\r").replace(b"\x03", b"\x83") + EOT)
+    line.wait(60)
+    assert line.messages == []
+    assert [event.frame_ids for event in line.events if isinstance(event, MessageAbandoned)] == [(1, 2)]
