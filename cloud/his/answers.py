@@ -33,6 +33,7 @@ def application(
     kind = "ORL^O22^ORL_O22" if accepted_order else acknowledgement_type(message.header)
     segments = _head(message, kind, code, reason, now)
     if accepted_order and outcome is not None:
+        segments += _patient(message)
         segments += [["ORC", "OK", escape(each["placer"]), escape(each["number"])] for each in outcome["orders"]]
     return build(segments, _python_charset(message))
 
@@ -60,6 +61,15 @@ def _head(message: Hl7Message, kind: str, code: str, reason: str | None, now: da
     if code != "AA":
         segments.append(["ERR", "", "", _ERROR[code], "E", "", "", "", escape(reason or "")])
     return segments
+
+
+def _patient(message: Hl7Message) -> list[Sequence[str]]:
+    """PID as the sender had it, number and name alone: in an ORL^O22 the orders stand below their patient."""
+    patient = message.first("PID")
+    if patient is None:
+        return []
+    number, name = ("^".join(escape(part) for part in patient.components(field)).rstrip("^") for field in (3, 5))
+    return [["PID", "", "", number, "", name]]
 
 
 def _commit(answer: bytes) -> bytes:

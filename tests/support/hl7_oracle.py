@@ -22,7 +22,11 @@ _GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "TQ1": (_SPECIMEN, _ORDER, "OML_O33_TIMING"),
         "OBR": (_SPECIMEN, _ORDER, "OML_O33_OBSERVATION_REQUEST"),
         "TCD": (_SPECIMEN, _ORDER, "OML_O33_OBSERVATION_REQUEST"),
-    }
+    },
+    "ORL_O22": {
+        "PID": ("ORL_O22_RESPONSE", "ORL_O22_PATIENT"),
+        "ORC": ("ORL_O22_RESPONSE", "ORL_O22_PATIENT", "ORL_O22_ORDER"),
+    },
 }
 _OPENS = {"PID", "SPM", "ORC", "TQ1", "OBR"}
 
