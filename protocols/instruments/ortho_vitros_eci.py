@@ -6,9 +6,9 @@ laboratory's running integration, with the words of Ortho's LIS Guide for the te
 What it adds to the standard: component 4 of R.3 and O.5 is ``manual dilution+test code+test dilution``; the middle
 one is the code, the other two are carried as ``manual dilution+test dilution``, as sent (1.000000 comes back for our
 1.0). In an order the manual dilution stands once, before the first of the tests. O.3 has two more components that the
-source does not explain; R.7 comes as ``^0^`` and is kept as sent. The instrument does not ask for orders: they are
-downloaded. The order's O.12 N, O.16 4 and O.26 O and the empty fields behind are what the instrument is known to
-accept. Controls run under a plain number and carry no mark.
+source does not explain; R.7 is ``^0^`` with every result of the log: a lone 0 is taken for no flag. The instrument
+does not ask for orders: they are downloaded. The order's O.12 N, O.16 4 and O.26 O and the empty fields behind are
+what the instrument is known to accept. Controls run under a plain number and carry no mark.
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ class OrthoVitrosEci(AstmDriver):
         if len(parts) != 3 or not parts[1]:
             return super().code(result)
         return parts[1].strip(), None, f"{parts[0]}+{parts[2]}"
+
+    def flags(self, result: Record) -> tuple[str, ...]:
+        found = super().flags(result)
+        return () if found == ("0",) else found
 
     def download(self, orders: Sequence[Order], now: datetime) -> Sequence[bytes]:
         header = ("H", "\\^&", "", "", "HOST", *[""] * 8, now.strftime("%Y%m%d%H%M%S"))

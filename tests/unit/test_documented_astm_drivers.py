@@ -156,6 +156,12 @@ def test_vitros_eci_test_without_dilutions_keeps_its_whole_identifier() -> None:
     assert results(driver("ortho_vitros_eci").decode(payload))[0].code == "032"
 
 
+@pytest.mark.parametrize(("sent", "carried"), [("^0^", ()), ("^17^", ("17",)), ("H^0^", ("H", "0")), ("", ())])
+def test_only_a_lone_zero_of_a_vitros_eci_is_no_flag(sent: str, carried: tuple[str, ...]) -> None:
+    payload = message(r"H|\^&|||VITROS|||||||||20261102103026", "P|1", "O|1|S1^02^0", f"R|1|^^^1.0+032+1|356|||{sent}")
+    assert results(driver("ortho_vitros_eci").decode(payload))[0].flags == carried
+
+
 # ---------------------------------------------------------------- Ortho VISION
 
 VISION = r"H|\^&|||OCD^VISION^5.14.0.47342^J60000001|||||||P|LIS2-A|20261102142633"
