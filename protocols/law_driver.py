@@ -59,8 +59,6 @@ class LawDriver(LawOrderWriter, Hl7Driver):
         kind = message.kind.split("^", 1)[0]
         if kind == "ORL":
             return self.order_answers(message)
-        if kind in ("OUL", "ORU"):
-            return self.results(message)
         notice = self.notices.get(message.kind)
         if notice is not None:
             said = " ".join(each.line for each in message.segments[1:])[:2000] or None
@@ -68,7 +66,8 @@ class LawDriver(LawOrderWriter, Hl7Driver):
         return super().items(message)
 
     def results(self, message: Hl7Message) -> list[Item]:
-        return read_results(self, message)
+        """OUL^R22 by specimen and container; an ORU is no message of LAW and is read as any HL7 analyzer's."""
+        return read_results(self, message) if message.kind.startswith("OUL") else super().results(message)
 
     def order_answers(self, message: Hl7Message) -> list[Item]:
         """ORL^O34: what the analyzer did with each AWOS. Without any ORC only MSA speaks."""

@@ -160,6 +160,13 @@ def test_every_message_of_a_batch_is_read_and_answered() -> None:
     assert [each.text(2) for each in answers if each is not None] == ["1", "2"]
 
 
+def test_result_outside_of_law_keeps_its_tube() -> None:
+    text = "MSH|^~\\&|AN1|Y|||1||ORU^R01|9|P|2.5.1\rOBR|1||T1|GLU\rOBX|1|NM|GLU||5.5|mmol/L|||||F\r"
+    (found,) = driver("ihe_law").decode(text.encode()).items
+    assert isinstance(found, Observation)
+    assert (found.specimen, found.value) == ("T1", "5.5")
+
+
 @pytest.mark.parametrize("kind", ["OUL^R21", "OUL^R23", "ORU^R30^ORU_R30", "ORU^R32^ORU_R30", "ORU^R01"])
 def test_each_kind_of_result_message_is_read_by_the_generic_driver(kind: str) -> None:
     text = f"MSH|^~\\&|X|Y|||1||{kind}|9|P|2.5\rPID|1\rORC|RE\rOBR|1||T1|GLU\rOBX|1|NM|GLU||5.5|mmol/L|||||F\r"
