@@ -105,6 +105,7 @@ def new_driver(name: str, protocol: str, vendor: str, model: str) -> int:
     if code:
         return code
     print(f"Read {folder.relative_to(ROOT)}/items.jsonl: it is what the driver made of the dialogue; correct both.")
+    subprocess.run([sys.executable, "-m", "tools.driver_table"], cwd=ROOT, check=False)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/contracts/test_driver_contract.py", "-k", name],
         cwd=ROOT,
@@ -176,9 +177,10 @@ def main(arguments: list[str]) -> int:
     kinds = parser.add_subparsers(dest="kind", required=True)
     driver = kinds.add_parser("driver", help="an analyzer family")
     driver.add_argument("name", help="vendor_model, the file's name")
-    driver.add_argument("--protocol", choices=sorted(_SENDER), required=True)
-    driver.add_argument("--vendor", required=True)
-    driver.add_argument("--model", required=True, help="how the instrument names itself in its header")
+    driver.add_argument("--from", dest="captures", nargs="+", type=Path, metavar="CAPTURE", help="make it from these")
+    driver.add_argument("--protocol", choices=sorted(_SENDER), help="without a capture")
+    driver.add_argument("--vendor")
+    driver.add_argument("--model", help="how the instrument names itself in its header")
     service = kinds.add_parser("service", help="a patient service")
     service.add_argument("name")
     service.add_argument("--title", required=True, help="Chinese title of its page")
@@ -186,6 +188,13 @@ def main(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
     if not _NAME.match(chosen.name):
         parser.error(f"{chosen.name!r}: small letters, digits and _, starting with a letter")
+    if chosen.kind == "driver" and chosen.captures:
+        from tools import new_driver as made_from
+
+        return made_from.create(ROOT, chosen.name, chosen.captures, chosen.vendor, chosen.model)
     if chosen.kind == "driver":
+        missing = [each for each in ("protocol", "vendor", "model") if not getattr(chosen, each)]
+        if missing:
+            parser.error("without --from CAPTURE give " + ", ".join(f"--{each}" for each in missing))
         return new_driver(chosen.name, chosen.protocol, chosen.vendor, chosen.model)
     return new_service(chosen.name, chosen.title, chosen.english)

@@ -35,8 +35,9 @@ def test_a_packed_curve_gives_its_numbers(window: int) -> None:
         ("FLOATBE-stream/:base64", base64.b64encode(struct.pack(">3f", 1, 2, 3))),
         ("INT32LE-stream/:base64", base64.b64encode(struct.pack("<3i", 1, 2, 3))),
         ("INT16BE-stream/:base64", base64.b64encode(struct.pack(">3h", 1, 2, 3))),
-        ("INT16LE-stream/gzip:base64", base64.b64encode(gzip.compress(struct.pack("<3h", 1, 2, 3)))),
+        ("INT16LE-stream/gzip:base64", base64.b64encode(gzip.compress(struct.pack("<3h", 1, 2, 3), mtime=0))),
     ],
+    ids=["float", "int32", "int16", "gzip"],
 )
 def test_the_words_before_a_curve_say_how_it_is_packed(words: str, data: bytes) -> None:
     assert is_stream(words)
@@ -56,6 +57,7 @@ def test_the_words_before_a_curve_say_how_it_is_packed(words: str, data: bytes) 
         (WORDS, deflated(bytes(range(256)) * 4)[:-8], "it ends too early"),
         (WORDS, "", "it ends too early"),
     ],
+    ids=["double", "zstd", "words", "short", "chinese", "no deflate", "5 bytes", "cut", "empty"],
 )
 def test_a_damaged_curve_is_refused_with_the_reason(words: str, text: str, reason: str) -> None:
     with pytest.raises(BadStream, match=reason):
