@@ -10,7 +10,7 @@ import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from protocols.uplink.envelope import UplinkError, check_name
 
@@ -123,7 +123,40 @@ class SerialLine(Closed):
     flow_control: Literal["none", "rtscts", "xonxoff"] = "none"
 
 
-PortSection = Annotated[TcpListen | TcpDial | SerialLine, Field(discriminator="kind")]
+class FileDrop(Closed):
+    """A folder into which the instrument's program writes its results.
+
+    A file is taken when it is complete: it stopped changing, or what `end_mark` or `end_text` waits for is there. It is
+    moved into `taken/` below the folder when it is durable, never before, and never deleted.
+    """
+
+    kind: Literal["file_drop"]
+    folder: FilePath = Field(description="the folder that the instrument's program writes into")
+    pattern: Text = "*"
+    """Names of result files, such as "*.csv"; files that begin with a dot never count."""
+    encoding: Text | None = None
+    """The files' character set, such as "gb18030"; without it each file is looked at."""
+    settle_s: float = Field(2.0, ge=0, le=3600, strict=False)
+    """A file that did not change for so long has been written to its end. 0: it is renamed into place when complete."""
+    end_mark: Text | None = None
+    """A suffix such as ".ok": x.csv is complete when x.csv.ok lies beside it."""
+    end_text: Text | None = None
+    """What the last line of a complete file holds."""
+    max_kilobytes: int = Field(16 * 1024, ge=1, le=64 * 1024)
+    """A larger file stays where it is, and the link says so."""
+    look_every_s: float = Field(1.0, gt=0, le=3600, strict=False)
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except LookupError:
+            raise ValueError(f"{value!r} is no character set that is known; take one like gb18030 or utf-8") from None
+        return value
+
+
+PortSection = Annotated[TcpListen | TcpDial | SerialLine | FileDrop, Field(discriminator="kind")]
 
 
 class LinkSection(Closed):

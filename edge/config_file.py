@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from edge import toml_lines
-from edge.config import AUTO, BoxConfig
+from edge.config import AUTO, BoxConfig, FileDrop
 from edge.errors import ConfigError, Mistake
 from protocols.driver import discover
 from protocols.errors import DriverOptionError
 
-_PORT_KINDS = ("tcp_listen", "tcp_dial", "serial")
+_PORT_KINDS = ("tcp_listen", "tcp_dial", "serial", "file_drop")
 _EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 _WANTED = {
     "string_type": "text in quotes",
@@ -64,6 +64,12 @@ def missing_files(config: BoxConfig, file: Path) -> list[Mistake]:
         if path is not None and not path.is_file():
             line = lines.of(("cloud", key))
             found.append(Mistake(line, f"`{key}`: there is no file {path}", "put it there or correct the path"))
+    for position, link in enumerate(config.links):
+        if isinstance(link.port, FileDrop) and not link.port.folder.is_dir():
+            line = lines.of(("links", position, "port", "folder"))
+            found.append(
+                Mistake(line, f"`folder`: there is no folder {link.port.folder}", "make it or correct the path")
+            )
     if not config.store.path.parent.is_dir():
         cure = f"make it: mkdir -p {config.store.path.parent}"
         found.append(Mistake(lines.of(("store", "path")), "`path`: the store's folder does not exist", cure))
@@ -191,6 +197,7 @@ def _link_mistakes(
         line = lines.of(("links", position, "driver"))
         yield Mistake(line, f"unknown driver {driver!r}", _instead(driver, [AUTO, *drivers]))
     yield from _option_mistakes(link, position, lines)
+    yield from _family_mistakes(link, position, lines)
     for other_position, other in earlier:
         if "id" in link and link["id"] == other.get("id"):
             first = lines.of(("links", other_position, "id"))
@@ -220,13 +227,28 @@ def _option_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.L
         yield Mistake(line, f"`{error.key or 'options'}`: {error.what}", error.cure)
 
 
+def _family_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.Lines) -> Iterator[Mistake]:
+    """Files are read by drivers of files, lines by the others."""
+    driver, port = discover().get(str(link.get("driver"))), link.get("port")
+    if driver is None or not isinstance(port, dict) or port.get("kind") not in _PORT_KINDS:
+        if link.get("driver") == AUTO and isinstance(port, dict) and port.get("kind") == "file_drop":
+            line = lines.of(("links", position, "driver"))
+            yield Mistake(line, 'a folder with driver = "auto"', 'name the driver; "generic_file" reads tables')
+        return
+    if (driver.protocol == "file") != (port["kind"] == "file_drop"):
+        line = lines.of(("links", position, "port"))
+        wanted = 'a folder (kind = "file_drop")' if driver.protocol == "file" else "a line, not a folder"
+        yield Mistake(line, f"the driver {driver.id!r} reads {wanted}", "take another driver or another port")
+
+
 def _same_port(one: Any, other: Any) -> bool:
-    """Would two links fight over one device or address? Listening on every address takes the port of each."""
+    """Would two links fight over one device, folder or address? Listening on every address takes the port of each."""
     if not isinstance(one, dict) or not isinstance(other, dict) or one.get("kind") != other.get("kind"):
         return False
-    if one.get("kind") == "serial":
-        devices = [Path(str(each.get("device"))).resolve() for each in (one, other)]
-        return devices[0] == devices[1]
+    place = {"serial": "device", "file_drop": "folder"}.get(str(one.get("kind")))
+    if place is not None:
+        places = [Path(str(each.get(place))).resolve() for each in (one, other)]
+        return places[0] == places[1]
     hosts = {str(each.get("host", "0.0.0.0")) for each in (one, other)}  # noqa: S104
     if one.get("port") is None or one.get("port") != other.get("port"):
         return False
@@ -246,5 +268,11 @@ def _anchored(config: BoxConfig, folder: Path) -> BoxConfig:
             "store": config.store.model_copy(update=anchor(config.store, "path")),
             "cloud": config.cloud.model_copy(update=cloud),
             "health": config.health.model_copy(update=anchor(config.health, "file")),
+            "links": tuple(
+                each.model_copy(update={"port": each.port.model_copy(update=anchor(each.port, "folder"))})
+                if isinstance(each.port, FileDrop)
+                else each
+                for each in config.links
+            ),
         }
     )

@@ -65,7 +65,7 @@ class Daemon:
             if frames:
                 sequences = recover(section.id, session.interpreter, frames, store)
                 log.warning("link.recovered", link=section.id, frames=len(frames), sequences=sequences)
-            served[section.id] = Served(session, port_of(section))
+            served[section.id] = Served(session, port_of(section, reader.newest_raw))
         tasks = [
             asyncio.create_task(supervise(f"port {link}", lambda each=each: each.port.serve(each.session)))  # type: ignore[misc]
             for link, each in served.items()

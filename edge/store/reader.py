@@ -82,6 +82,15 @@ class Reader:
             max_bytes,
         )
 
+    def newest_raw(self, link: str) -> bytes | None:
+        """The raw bytes of the link's newest message; None where there is none (or it was pruned)."""
+        row = self._connection.execute(
+            """SELECT frames FROM outbox JOIN link ON link.id = outbox.link
+                WHERE link.name = ? ORDER BY sequence DESC LIMIT 1""",
+            [link],
+        ).fetchone()
+        return b"".join(self._raws(row[0])[0]) or None if row is not None else None
+
     def _messages(self, sql: str, parameters: Sequence[Any], max_bytes: int) -> list[Message]:
         cursor = self._connection.execute(sql, parameters)
         cursor.row_factory = sqlite3.Row

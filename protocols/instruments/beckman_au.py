@@ -116,7 +116,7 @@ class BeckmanAu(TextDriver):
         text = body.decode("latin-1")
         if text[:2] not in _RESULTS:
             return False
-        return self.profile.columns(self.profile.unit)[-1].of(text).isdigit()
+        return self.profile.columns(self.profile.unit)[-1].of(text).isdecimal()
 
     def fingerprint(self, payload: bytes) -> Match:
         text = payload.decode("latin-1").partition("\n")[0]
@@ -214,8 +214,8 @@ class BeckmanAu(TextDriver):
 
 def _fits(text: str, profile: AuProfile) -> bool:
     rack, cup, *_, block = profile.columns(profile.unit)
-    numbered = rack.of(text).isdigit() and cup.of(text).isdigit()
-    return numbered and (text[0] == "R" or block.of(text).isdigit() or block.of(text) == _LAST_BLOCK)
+    numbered = rack.of(text).isdecimal() and cup.of(text).isdecimal()
+    return numbered and (text[0] == "R" or block.of(text).isdecimal() or block.of(text) == _LAST_BLOCK)
 
 
 def _width(key: str, value: object) -> int | bool:

@@ -109,8 +109,8 @@ class Hitachi7xxx(TextDriver):
     def fingerprint(self, payload: bytes) -> Match:
         """Frame character, a function letter and a sample number where one stands in every model."""
         text = payload.decode("latin-1")
-        known = text[:1] in (";", ":") or text[:1].isdigit()
-        if known and text[1:2].isalpha() and len(text) >= 26 and text[3:8].replace(" ", "").isdigit():
+        known = text[:1] in (";", ":") or text[:1].isdecimal()
+        if known and text[1:2].isalpha() and len(text) >= 26 and text[3:8].replace(" ", "").isdecimal():
             return Match(0.5, "frame character, function and sample number of a Hitachi analyzer")
         return Match(0.0, "no text of a Hitachi analyzer")
 
@@ -174,14 +174,14 @@ class Hitachi7xxx(TextDriver):
         count = self.columns.count
         said = count.of(text) if count is not None else ""
         held = len(list(self.columns.items.of(text)))
-        if said.isdigit() and text[:1] == END.decode() and int(said) > held and number == 0:
+        if said.isdecimal() and text[:1] == END.decode() and int(said) > held and number == 0:
             yield Undecoded(f"{said} results are announced, {held} stand there", text[:SHOWN], number)
 
     def _time(self, text: str) -> str | None:
         if self.columns.time is None:
             return None
         sent = self.columns.time.raw(text).replace(" ", "0")
-        return iso_time(f"20{sent[4:6]}{sent[:4]}{sent[6:]}") if sent.strip("0").isdigit() else None
+        return iso_time(f"20{sent[4:6]}{sent[:4]}{sent[6:]}") if sent.strip("0").isdecimal() else None
 
     # ------------------------------------------------------------------ host query
 
@@ -196,7 +196,7 @@ class Hitachi7xxx(TextDriver):
         digits = ["0"] * selection.channels
         known = [order for each in query.specimens for order in orders.get(each, ()) if not order.cancelled]
         for code in (code for order in known for code in order.codes):
-            if code.isascii() and code.isdigit() and 1 <= int(code) <= selection.channels:
+            if code.isascii() and code.isdecimal() and 1 <= int(code) <= selection.channels:
                 digits[int(code) - 1] = "1"
         sample = printable(query.context.get("sample", ""))
         return f";{sample}{selection.count}{''.join(digits)}{selection.tail}".encode("latin-1")

@@ -172,8 +172,11 @@ class TextLink(Link):
         """What tells it that a whole text could not be kept now."""
         return self.options.refuse
 
-    def _control(self, _body: bytes, _now: float, _events: list[LinkEvent]) -> bool:
-        """Was this text a control of the line, answered here and carrying nothing?"""
+    def _control(self, body: bytes, now: float, events: list[LinkEvent]) -> bool:
+        """Was this text a control of the line, answered here and carrying nothing? An acknowledgement may be a text."""
+        if body == ACK and self.options.accept == self.options.framing.wrap(ACK):
+            events += self._sender.accepted(now)
+            return True
         return False
 
     # ------------------------------------------------------------------ reading
