@@ -19,6 +19,7 @@ BENCHES = {
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",
     "captures": "tests.bench.captures",
+    "protocols": "tests.bench.protocols",
 }
 
 

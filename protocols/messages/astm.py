@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from protocols.messages.charset import RARE_PADDING, decode_text
+from protocols.messages.charset import decode_text, has_rare_padding
 
 _HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
 
@@ -59,6 +59,8 @@ class Record(msgspec.Struct, gc=False):
     charset: str
     as_sent: bool
     """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the record."""
+    rare: bool = False
+    """Other padding than blanks stands somewhere in the message."""
 
     def raw(self, number: int) -> str:
         """Field as it stands, "" where the record is shorter."""
@@ -73,6 +75,16 @@ class Record(msgspec.Struct, gc=False):
         raw = fields[number - 1]
         return raw if self.as_sent else self.plain(raw).strip()
 
+    def texts(self, numbers: Sequence[int]) -> list[str]:
+        """Several fields at once, as `text`."""
+        fields = self.fields
+        last = len(fields)
+        found = [fields[number - 1] if number <= last else "" for number in numbers]
+        if self.as_sent:
+            return found
+        sign = self.delimiters.escape
+        return [self.plain(each).strip() if sign in each else each.strip() for each in found]
+
     def components(self, number: int) -> list[str]:
         """Components of the first repeat, each without padding and escapes."""
         fields = self.fields
@@ -80,7 +92,9 @@ class Record(msgspec.Struct, gc=False):
         delimiters = self.delimiters
         if self.as_sent:
             return raw.split(delimiters.component)
-        return self.parts(raw.split(delimiters.repeat, 1)[0])
+        if delimiters.repeat in raw:
+            raw = raw.split(delimiters.repeat, 1)[0]
+        return self.parts(raw)
 
     def component(self, number: int, position: int) -> str:
         """One component counted from 1, "" where there is none."""
@@ -98,7 +112,7 @@ class Record(msgspec.Struct, gc=False):
             return parts
         if self.delimiters.escape in repeat:
             return [self.plain(each).strip() for each in parts]
-        return [each.strip() for each in parts]
+        return [each.strip() for each in parts] if self.rare or " " in repeat else parts
 
     def plain(self, text: str) -> str:
         """`text` without escapes."""
@@ -178,7 +192,7 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
     if "\n" in text:
         text = text.replace("\n", "\r")
     text = text.removeprefix("\ufeff")
-    padded = any(each in text for each in RARE_PADDING)
+    padded = has_rare_padding(text)
     delimiters = STANDARD
     field, repeat, escape_sign = delimiters.field, delimiters.repeat, delimiters.escape
     records: list[Record] = []
@@ -192,8 +206,8 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
         kind = fields[0]
         if kind not in _KINDS:
             kind = kind.strip().upper()
-        changed = padded or " " in line or repeat in line or escape_sign in line or not line.isascii()
-        records.append(Record(fields, kind, len(records), delimiters, used, not changed))
+        changed = padded or " " in line or repeat in line or escape_sign in line
+        records.append(Record(fields, kind, len(records), delimiters, used, not changed, padded))
     return AstmMessage(records, used)
 
 

@@ -12,8 +12,8 @@ import re
 
 UTF8, GB18030, LATIN1, ASCII = "utf-8", "gb18030", "latin-1", "ascii"
 
-RARE_PADDING = "\t\v\f\x1c\x1d\x1e\x1f"
-"""What `str.strip` takes away in ASCII text beside blanks and line ends. Readers look for it once in a message."""
+_RARE_PADDING = "\t\v\f\x1c\x1d\x1e\x1f"
+_WIDE_PADDING = "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 _HIGH_PAIR = re.compile(rb"[\x81-\xfe][\x40-\xfe]")
 _ESCAPE = b"\x1b"
@@ -36,7 +36,21 @@ def decode_text(data: bytes, declared: str | None = None) -> tuple[str, str]:
         return data.decode(ASCII), ASCII
     if declared is not None and (read := _believe(data, declared)) is not None:
         return read
-    return _attempt(data, UTF8) or _damaged_utf8(data) or _guess_gbk(data) or (data.decode(LATIN1), LATIN1)
+    try:
+        return data.decode(UTF8), UTF8
+    except UnicodeDecodeError as error:
+        seems_utf8 = not data[: error.start].isascii()  # something was valid: hardly ever by chance
+    guesses = (_damaged_utf8, _guess_gbk) if seems_utf8 else (_guess_gbk, _damaged_utf8)
+    return guesses[0](data) or guesses[1](data) or (data.decode(LATIN1), LATIN1)
+
+
+def has_rare_padding(text: str) -> bool:
+    """Whether anything that `str.strip` takes away, beside blanks and line ends, stands in `text`.
+
+    Readers ask once for a message, so that they need not strip each field of it.
+    """
+    padded = any(each in text for each in _RARE_PADDING)
+    return padded or (not text.isascii() and any(each in text for each in _WIDE_PADDING))
 
 
 def _name(codec: str) -> str:
@@ -75,19 +89,22 @@ def _looks_like_gbk(data: bytes) -> bool:
     B0 43, FC 6C) is a rare character there. A byte that Latin-1 does not print, before one of ASCII, tells nothing: a
     rare character or noise on the line. Bytes that are no GB18030 at all are borne, one for eight characters.
     """
-    likely = unlikely = 0
-    for lead, trail in _HIGH_PAIR.findall(data):
-        if trail >= 0xA1 and (0xB0 <= lead <= 0xF7 or 0xA1 <= lead <= 0xA9):
-            likely += 1
-        elif lead > 0xA0:
-            unlikely += 1
-    if not likely or likely < 3 * unlikely:
-        return False
     try:
-        data.decode(GB18030)
+        text = data.decode(GB18030)
+        lost = 0
     except UnicodeDecodeError:
-        return likely >= 8 * data.decode(GB18030, errors="replace").count(_LOST)
-    return True
+        text = data.decode(GB18030, errors="replace")
+        lost = text.count(_LOST)
+    printed = len(text.encode(ASCII, "ignore"))
+    everyday = (len(text.encode("gb2312", "ignore")) - printed) // 2
+    others = len(text) - printed - everyday
+    if others:
+        others = sum(1 for lead, trail in _HIGH_PAIR.findall(data) if lead > 0xA0 and not _is_everyday(lead, trail))
+    return everyday > 0 and everyday >= 3 * others and everyday >= 8 * lost
+
+
+def _is_everyday(lead: int, trail: int) -> bool:
+    return trail >= 0xA1 and (0xB0 <= lead <= 0xF7 or 0xA1 <= lead <= 0xA9)
 
 
 def _damaged_utf8(data: bytes) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from datetime import datetime
 
 import msgspec
 
-from protocols.messages.charset import RARE_PADDING, decode_text
+from protocols.messages.charset import decode_text, has_rare_padding
 
 _HEX = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
 _CHARSETS = {
@@ -69,6 +69,8 @@ class Segment(msgspec.Struct, gc=False):
     """Raw fields so that ``fields[n]`` is field n; ``fields[0]`` is the name."""
     as_sent: bool
     """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the segment."""
+    rare: bool = False
+    """Other padding than blanks stands somewhere in the message."""
 
     def raw(self, number: int) -> str:
         fields = self.fields
@@ -86,9 +88,12 @@ class Segment(msgspec.Struct, gc=False):
         """Components of the first repeat, without padding and escapes."""
         fields = self.fields
         raw = fields[number] if number < len(fields) else ""
+        delimiters = self.delimiters
         if self.as_sent:
-            return raw.split(self.delimiters.component)
-        return self.parts(raw.split(self.delimiters.repeat, 1)[0])
+            return raw.split(delimiters.component)
+        if delimiters.repeat in raw:
+            raw = raw.split(delimiters.repeat, 1)[0]
+        return self.parts(raw)
 
     def component(self, number: int, position: int) -> str:
         parts = self.components(number)
@@ -106,7 +111,7 @@ class Segment(msgspec.Struct, gc=False):
             return parts
         if self.delimiters.escape in repeat:
             return [self.plain(each).strip() for each in parts]
-        return [each.strip() for each in parts]
+        return [each.strip() for each in parts] if self.rare or " " in repeat else parts
 
     def plain(self, text: str) -> str:
         return unescape(text, self.delimiters) if self.delimiters.escape in text else text
@@ -176,7 +181,7 @@ def read_messages(payload: bytes, charset: str | None = None) -> list[Hl7Message
     for end in "\n\v\x1c":
         if end in text:
             text = text.replace(end, "\r")
-    reader = _Reader(any(each in text for each in RARE_PADDING))
+    reader = _Reader(has_rare_padding(text))
     field = _NO_FIELD
     for line in text.split("\r"):
         name = line[:3]
@@ -221,13 +226,10 @@ class _Reader:
             self.end_segment()
         delimiters, segments = self.delimiters, self.segments
         as_sent = (
-            " " not in line
-            and delimiters.repeat not in line
-            and delimiters.escape not in line
-            and line.isascii()
-            and not self.padded
+            " " not in line and delimiters.repeat not in line and delimiters.escape not in line and not self.padded
         )
-        segments.append(Segment(line, delimiters, len(segments), name, line.split(delimiters.field), as_sent))
+        fields = line.split(delimiters.field)
+        segments.append(Segment(line, delimiters, len(segments), name, fields, as_sent, self.padded))
 
     def other(self, line: str) -> None:
         """A line without a segment's name and delimiter."""
@@ -247,7 +249,7 @@ class _Reader:
             self.tail.clear()
             self.text_open = True
             self.segment(last.name, line)
-            self.segments[-1].as_sent = False
+            self.segments[-1].as_sent, self.segments[-1].rare = False, True
 
 
 def unescape(text: str, delimiters: Delimiters = STANDARD) -> str:
