@@ -48,6 +48,9 @@ class Figures:
     session_p99_ms: float
     session_max_ms: float
     disk_commits_per_s: float
+    """Mean of the two that follow; far apart, something else used the disk, and the ratio says little."""
+    disk_before_per_s: float
+    disk_after_per_s: float
     ratio: float
     sessions_per_commit: float
     cpu_cores: float
@@ -242,6 +245,8 @@ def measure(line: str, links: int, seconds: float) -> Figures:
         session_p99_ms=round(report["p99"], 1),
         session_max_ms=round(report["max"], 1),
         disk_commits_per_s=round(commits),
+        disk_before_per_s=round(before),
+        disk_after_per_s=round(after),
         ratio=round(sessions / elapsed / commits, 2),
         sessions_per_commit=round(sessions / groups, 1) if groups else 0.0,
         cpu_cores=round(cpu / elapsed, 2),
@@ -269,7 +274,10 @@ def show(figures: Figures) -> None:
         f"{title[figures.line]}: {figures.links} connections kept open, one edge process, {figures.seconds} s, unpaced"
     )
     print(f"  durable sessions              {figures.sessions_per_s:>8,} /s   ({figures.message_bytes:,} bytes each)")
-    print(f"  this disk, one row a commit   {figures.disk_commits_per_s:>8,} /s   ratio {figures.ratio}")
+    print(
+        f"  this disk, one row a commit   {figures.disk_commits_per_s:>8,} /s   ratio {figures.ratio}"
+        f"   (before {figures.disk_before_per_s:,}, after {figures.disk_after_per_s:,})"
+    )
     print(
         f"  session p50 / p99 / max       "
         f"{figures.session_p50_ms} / {figures.session_p99_ms} / {figures.session_max_ms} ms"
