@@ -16,7 +16,7 @@ from pathlib import Path
 
 COUNTED = ("results", "units", "flags", "controls", "queries")
 _EMPTY_CELLS = {"", "."}
-_MEASUREMENT = re.compile(r"(%Lymph|%T Lymph|Abs Cnt|Ratio|\(%\)|\(x1000\))$")
+_MEASUREMENT = re.compile(r"%|Abs Cnt$|Ratio$| Events$|\(x1000\)$|^Lymphosum$")
 
 
 def count(data: bytes) -> dict[str, object]:

@@ -33,8 +33,6 @@ HELD = {
     str(file.relative_to(CAPTURES)): captures_count.count(file.read_bytes())
     for file in (captures_count.files_of(CAPTURES) if CAPTURES.is_dir() else [])
 }
-if "bd_facscalibur" not in discover():
-    HELD = {file: held for file, held in HELD.items() if held["format"] != "table"}
 each_file = pytest.mark.parametrize("file", sorted(HELD) or [pytest.param("none", marks=at_hand)])
 _COUNT = re.compile(r"(\d+) (R|Q|OBX|OBS|result)\b( each)?")
 
