@@ -505,7 +505,9 @@ def test_checksum_equals_the_plain_sum_at_every_length() -> None:
     for length in (1, 2, 255, 256, 257, 511, 512, 513, 64_000):
         data = bytes((n * 7 + 255) % 256 for n in range(length))
         assert checksum(data) == sum(data) % 256
-    assert checksum(b"\xff" * 256) == (255 * 256) % 256
+    for value in (b"\xff", b"\x7f", b"\x80", b"\x00"):  # the largest sums of each kind of text
+        for length in range(250, 1100):
+            assert checksum(value * length) == value[0] * length % 256
 
 
 def test_every_state_is_in_the_table_and_can_be_left() -> None:
