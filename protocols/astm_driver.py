@@ -36,8 +36,7 @@ from protocols.model import (
 _SHOWN = 2000
 _LONGEST_TEST = 64
 """Characters of R.3 that are worth to be kept in memory once they were read."""
-_RESULT_FIELDS = (5, 6, 9, 11, 12, 13, 14)
-"""Unit, reference range, status, operator, times of beginning and end, module."""
+_SHORT = tuple([""] * missing for missing in range(15))
 
 
 @dataclass(slots=True)
@@ -159,7 +158,8 @@ class AstmDriver(Driver):
 
     def flags(self, result: Record) -> tuple[str, ...]:
         """Every letter of R.7 as sent; ``A,A`` is no standard but Erba's way."""
-        raw = result.raw(7)
+        fields = result.fields
+        raw = fields[6] if len(fields) > 6 else ""
         if not raw:
             return ()
         if len(raw) == 1:
@@ -174,8 +174,8 @@ class AstmDriver(Driver):
         attachments = self.attachments(code, value)
         if attachments and any(each.data for each in attachments):
             value = ""
-        unit, reference, status, operator, started, completed, module = record.texts(_RESULT_FIELDS)
-        observed_at = iso_time(completed) or iso_time(started)
+        unit, reference, status, operator, started, completed, module = _result_fields(record)
+        observed_at = iso_time(completed or started)
         if observed_at:
             context.observed_at = observed_at
         return Observation(  # by position: with keywords it would cost six times as much, for each result
@@ -297,3 +297,13 @@ def _test(parts: Sequence[str]) -> tuple[str, str | None, str | None]:
 def _known_test(field: str, component: str) -> tuple[str, str | None, str | None]:
     """An instrument names the same few hundred tests over and over."""
     return _test(field.split(component))
+
+
+def _result_fields(record: Record) -> Sequence[str]:
+    """R.5 unit, R.6 reference range, R.9 status, R.11 operator, R.12 and R.13 times, R.14 module."""
+    if not record.as_sent:
+        return record.texts((5, 6, 9, 11, 12, 13, 14))
+    fields = record.fields
+    if len(fields) < 14:
+        fields = fields + _SHORT[14 - len(fields)]
+    return fields[4], fields[5], fields[8], fields[10], fields[11], fields[12], fields[13]

@@ -10,12 +10,11 @@ import re
 from collections.abc import Callable
 
 from protocols.messages.charset import decode_text
-from protocols.messages.poct1a_spans import element_span
+from protocols.messages.hl7_spans import segment_span
 
 Span = tuple[int, int]
 
 _LINE = re.compile(rb"[^\r\n]+")
-_BATCH = (b"FHS", b"BHS", b"BTS", b"FTS")
 _TAG = re.compile(
     rb"<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?\]\]>|<(/?)[A-Za-z_:](?:\"[^\"]*\"|'[^']*'|[^>\"'])*>", re.DOTALL
 )
@@ -33,10 +32,10 @@ def record_bytes(payload: bytes, record: int | None, protocol: str) -> bytes:
     return payload[start:end]
 
 
-def _line(payload: bytes, record: int, counts: Callable[[bytes], bool] = bool, start: int = 0) -> Span | None:
+def _line(payload: bytes, record: int, counts: Callable[[bytes], bool] = bool) -> Span | None:
     """The line with that number among those that count."""
     position = 0
-    for match in _LINE.finditer(payload, start):
+    for match in _LINE.finditer(payload):
         if counts(match[0]):
             if position == record:
                 return match.span()
@@ -47,11 +46,6 @@ def _line(payload: bytes, record: int, counts: Callable[[bytes], bool] = bool, s
 def _astm_record(payload: bytes, record: int) -> Span | None:
     """The reader of records leaves out lines of blanks, as characters (a blank of GBK too)."""
     return _line(payload, record, lambda line: not (line.isspace() or decode_text(line)[0].isspace()))
-
-
-def _segment(payload: bytes, record: int) -> Span | None:
-    """Segments of the first message of the payload; those of a batch around it do not count."""
-    return _line(payload, record, lambda line: line[:3] not in _BATCH, max(payload.find(b"MSH"), 0))
 
 
 def _element(payload: bytes, record: int) -> Span | None:
@@ -78,7 +72,7 @@ def _element(payload: bytes, record: int) -> Span | None:
 
 _FINDERS: dict[str, Callable[[bytes, int], Span | None]] = {
     "astm": _astm_record,
-    "hl7": _segment,
+    "hl7": segment_span,
     "poct1a": _element,
     "text": _line,
     "file": _line,

@@ -71,18 +71,16 @@ def _believe(data: bytes, declared: str) -> tuple[str, str] | None:
     """`data` as declared. A set of one byte fits any bytes, GBK nearly any: valid UTF-8 speaks against both."""
     name = _name(declared)
     if _SINGLE_BYTE.search(name):
-        return _attempt(data, UTF8) or (None if name == ASCII or _looks_like_gbk(data) else _attempt(data, declared))
+        return _attempt(data, UTF8) or (None if name == ASCII else _guess_gbk(data) or _attempt(data, declared))
     if name in _GBK_NAMES:
-        read = None if _looks_like_gbk(data) else _attempt(data, UTF8)
-        return read if read is not None and _BEYOND_LETTERS.search(read[0]) else _attempt(data, GB18030)
+        read = _guess_gbk(data) or _attempt(data, UTF8)
+        if read is not None and (read[1] == GB18030 or _BEYOND_LETTERS.search(read[0])):
+            return read
+        return _attempt(data, GB18030)
     return _attempt(data, declared)
 
 
 def _guess_gbk(data: bytes) -> tuple[str, str] | None:
-    return (data.decode(GB18030, errors="replace"), GB18030) if _looks_like_gbk(data) else None
-
-
-def _looks_like_gbk(data: bytes) -> bool:
     """GB18030 whose two-byte characters are mostly those of GB 2312 (rows 1 to 9 and 16 to 87), the everyday ones.
 
     Latin-1 text such as "µmol", "°C" or "Müller" is valid GBK too, but a letter of its own before one of ASCII (B5 6D,
@@ -100,7 +98,7 @@ def _looks_like_gbk(data: bytes) -> bool:
     others = len(text) - printed - everyday
     if others:
         others = sum(1 for lead, trail in _HIGH_PAIR.findall(data) if lead > 0xA0 and not _is_everyday(lead, trail))
-    return everyday > 0 and everyday >= 3 * others and everyday >= 8 * lost
+    return (text, GB18030) if everyday > 0 and everyday >= 3 * others and everyday >= 8 * lost else None
 
 
 def _is_everyday(lead: int, trail: int) -> bool:
