@@ -93,7 +93,7 @@ class BeckmanAu(TextDriver):
         """`model` names the columns to begin with; `no_order` is "SE" or "empty"; any width, `bcc`, `acknowledges`."""
         driver = copy(self)
         model = options.get("model", "au480")
-        if model not in PROFILES:
+        if model not in tuple(PROFILES):
             raise DriverOptionError("model", f"unknown: {model!r}", f"take one of {', '.join(PROFILES)}")
         changes: dict[str, int | bool] = {}
         for key, value in options.items():

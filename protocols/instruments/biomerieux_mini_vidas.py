@@ -52,7 +52,7 @@ class BiomerieuxMiniVidas(TextDriver):
         """`date_order`: "mdy", "dmy" or "ymd", as it is set on the analyzer."""
         driver = copy(self)
         for key, value in options.items():
-            if key != "date_order" or value not in set(DateOrder):
+            if key != "date_order" or value not in tuple(DateOrder):
                 raise DriverOptionError(
                     key, f"not taken: {value!r}", 'the option is date_order = "mdy", "dmy" or "ymd"'
                 )

@@ -83,7 +83,7 @@ class BiomerieuxVitek2(TextDriver):
         """`date_order`: "mdy", "dmy" or "ymd"; `framing`: "bci" or "astm"."""
         driver = copy(self)
         for key, value in options.items():
-            if key == "date_order" and value in set(DateOrder):
+            if key == "date_order" and value in tuple(DateOrder):
                 driver.date_order = DateOrder(str(value))
             elif key == "framing" and value in ("bci", "astm"):
                 driver.framing = str(value)

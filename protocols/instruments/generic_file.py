@@ -24,7 +24,16 @@ from protocols.driver import Driver, Match, Status
 from protocols.errors import DriverOptionError
 from protocols.file_driver import FileDriver
 from protocols.links.file_drop import opened
-from protocols.messages.column_map import MAP_OPTIONS, ColumnMap, flag, guessed, only, read_map, text_option
+from protocols.messages.column_map import (
+    MAP_OPTIONS,
+    ColumnMap,
+    encoding_option,
+    flag,
+    guessed,
+    only,
+    read_map,
+    text_option,
+)
 from protocols.messages.table import Row, TableError, delimiter_of, file_text, rows_of, xml_rows
 from protocols.model import Decoded, InstrumentEvent, Item, Observation, QcMark, Undecoded
 
@@ -38,7 +47,7 @@ class GenericFile(FileDriver):
     models: ClassVar[tuple[str, ...]] = ()
     source: ClassVar[str] = "no instrument: RFC 4180 and flat XML, columns as the link's options name them"
     status: ClassVar[Status] = Status.MANUAL
-    map: ColumnMap | None = None
+    map: ColumnMap = ColumnMap({})
     format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
@@ -52,7 +61,7 @@ class GenericFile(FileDriver):
         driver.map = read_map(options)
         driver.format = text_option(options, "format", ("csv", "tab", "xml"))
         driver.delimiter = _delimiter(options)
-        driver.encoding = _encoding(options)
+        driver.encoding = encoding_option(options)
         driver.row = text_option(options, "row")
         driver.header = flag(options, "header", True)
         skip = options.get("skip", 0)
@@ -61,7 +70,7 @@ class GenericFile(FileDriver):
         driver.skip = skip
         if driver.format == "xml" and driver.row is None:
             raise DriverOptionError("format", "xml without `row`", 'name the element of a row: row = "Result"')
-        if not driver.header and driver.map is None:
+        if not driver.header and not driver.map.columns:
             raise DriverOptionError("header", "a table without header and `columns`", "number the columns from 1")
         return driver
 
@@ -97,7 +106,7 @@ class GenericFile(FileDriver):
         rows = list(self._rows(text))
         if not rows:
             raise TableError("a table without rows")
-        columns = self.map or guessed(list(rows[0].cells))
+        columns = self.map if self.map.columns else guessed(list(rows[0].cells), self.map)
         if columns is None:
             raise TableError("no columns of the usual names: the link's options must name them (columns = ...)")
         for row in rows:
@@ -160,15 +169,4 @@ def _delimiter(options: Mapping[str, object]) -> str | None:
     found = text_option(options, "delimiter")
     if found is not None and len(found) != 1:
         raise DriverOptionError("delimiter", f"not taken: {found!r}", 'one character, such as ";" or "\\t"')
-    return found
-
-
-def _encoding(options: Mapping[str, object]) -> str | None:
-    found = text_option(options, "encoding")
-    if found is not None:
-        try:
-            "".encode(found)
-        except LookupError:
-            cure = 'such as "gb18030", "utf-8", "utf-16", "latin-1"'
-            raise DriverOptionError("encoding", f"unknown: {found!r}", cure) from None
     return found

@@ -37,7 +37,16 @@ from protocols.links.text_framing import (
     STX_ETX_BCC,
     Framing,
 )
-from protocols.messages.column_map import ColumnMap, date_order, flag, only, printed_time, read_map, text_option
+from protocols.messages.column_map import (
+    ColumnMap,
+    date_order,
+    encoding_option,
+    flag,
+    only,
+    printed_time,
+    read_map,
+    text_option,
+)
 from protocols.messages.printed_times import DateOrder, iso_clock
 from protocols.model import Decoded, Observation, QcMark, Undecoded
 from protocols.text_driver import SHOWN, Printed, PrintoutDriver
@@ -87,8 +96,10 @@ class GenericText(PrintoutDriver):
     def configured(self, options: Mapping[str, object]) -> Driver:
         only(options, _OPTIONS)
         driver = copy(self)
-        driver.map, driver.delimiter = read_map(options), text_option(options, "delimiter")
-        driver.encoding, driver.order = text_option(options, "encoding"), date_order(options)
+        columns = read_map(options)
+        driver.map = columns if columns.columns else None
+        driver.delimiter = text_option(options, "delimiter")
+        driver.encoding, driver.order = encoding_option(options), date_order(options)
         if (driver.map is None) != (driver.delimiter is None):
             raise DriverOptionError("columns", "`columns` and `delimiter` go together", "name both or neither")
         named = {key: text_option(options, f"{key}_label") for key in ("specimen", "date", "time")}

@@ -96,7 +96,7 @@ class Hitachi7xxx(TextDriver):
         driver = copy(self)
         for key, value in options.items():
             choices: Mapping[str, object] = {"model": MODELS, "ending": HITACHI_ENDINGS}.get(key, {})
-            if value not in choices:
+            if value not in tuple(choices):
                 cure = f"take one of {', '.join(choices)}" if choices else "known: model, ending"
                 raise DriverOptionError(key, f"not taken: {value!r}", cure)
         driver.columns = MODELS[str(options.get("model", "7180"))]

@@ -62,7 +62,7 @@ class SysmexKx21(TextDriver):
     def configured(self, options: Mapping[str, object]) -> Driver:
         driver = copy(self)
         for key, value in options.items():
-            if key != "model" or value not in MODELS:
+            if key != "model" or value not in tuple(MODELS):
                 raise DriverOptionError(key, f"not taken: {value!r}", f"model = one of {', '.join(MODELS)}")
             driver.columns = MODELS[str(value)]
         return driver

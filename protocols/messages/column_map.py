@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocols.errors import DriverOptionError
 from protocols.messages.printed_times import DateOrder, iso_clock, iso_date
@@ -29,6 +29,8 @@ _COMMON: Mapping[str, tuple[str, ...]] = {
         "barcode",
         "accession",
         "id",
+        "样本号",
+        "条码",
     ),
     "code": ("test", "test code", "item", "parameter", "analyte", "assay", "code", "项目", "检验项目"),
     "value": ("result", "value", "concentration", "结果", "检验结果"),
@@ -97,23 +99,21 @@ def printed_time(sent: str, order: DateOrder | None) -> str:
     return f"{date}T{time}" if time else date
 
 
-def guessed(names: Sequence[str]) -> ColumnMap | None:
-    """The map of a table whose columns have names that many tables give; None where specimen or result is not told."""
+def guessed(names: Sequence[str], given: ColumnMap) -> ColumnMap | None:
+    """`given`, with the columns of names that many tables give; None where specimen or result is not told."""
     lower = {name.strip().lower(): name for name in names}
     columns = {
         field: lower[common]
         for field, known in _COMMON.items()
         if (common := next((each for each in known if each in lower), None)) is not None
     }
-    return ColumnMap(columns) if {"specimen", "code", "value"} <= set(columns) else None
+    return replace(given, columns=columns) if {"specimen", "code", "value"} <= set(columns) else None
 
 
-def read_map(options: Mapping[str, object]) -> ColumnMap | None:
-    """The map in a link's options; None where they have none. Raises `DriverOptionError`."""
-    if "columns" not in options:
-        return None
-    columns = options["columns"]
-    if not isinstance(columns, dict) or not columns:
+def read_map(options: Mapping[str, object]) -> ColumnMap:
+    """The map in a link's options, without columns where they name none. Raises `DriverOptionError`."""
+    columns = options.get("columns", {})
+    if not isinstance(columns, dict) or ("columns" in options and not columns):
         raise DriverOptionError("columns", "is no table", 'write columns = { specimen = "Sample ID", ... }')
     for field, name in columns.items():
         if field not in FIELDS:
@@ -122,7 +122,8 @@ def read_map(options: Mapping[str, object]) -> ColumnMap | None:
             cure = "write the column's name in quotes, or its number from 1"
             raise DriverOptionError(f"columns.{field}", f"not taken: {name!r}", cure)
     results = _names(options, "results")
-    _complete(columns, results)
+    if columns or results:
+        _complete(columns, results)
     return ColumnMap(
         columns={field: str(name) for field, name in columns.items()},
         results=results,
@@ -163,7 +164,7 @@ def date_order(options: Mapping[str, object]) -> DateOrder | None:
     value = options.get("date_order")
     if value is None:
         return None
-    if value not in set(DateOrder):
+    if value not in tuple(DateOrder):
         raise DriverOptionError("date_order", f"not taken: {value!r}", 'write "ymd", "dmy" or "mdy"')
     return DateOrder(str(value))
 
@@ -183,6 +184,17 @@ def text_option(options: Mapping[str, object], key: str, choices: Sequence[str] 
         cure = f"take one of {', '.join(choices)}" if choices else "write text in quotes"
         raise DriverOptionError(key, f"not taken: {value!r}", cure)
     return value
+
+
+def encoding_option(options: Mapping[str, object]) -> str | None:
+    found = text_option(options, "encoding")
+    if found is not None:
+        try:
+            "".encode(found)
+        except (LookupError, ValueError):
+            cure = 'such as "gb18030", "utf-8", "utf-16", "latin-1"'
+            raise DriverOptionError("encoding", f"unknown: {found!r}", cure) from None
+    return found
 
 
 def only(options: Mapping[str, object], known: Sequence[str]) -> None:
