@@ -226,16 +226,17 @@ def _run_lane(arguments: list[tuple[str, int, int, int]]) -> Tally:
     return total
 
 
-def show(tallies: Sequence[Tally]) -> None:
-    columns = ("frames", "accepted", "refused", "abandoned", "messages", "undecoded", "exceptions")
-    print("family    " + "".join(f"{name:>11}" for name in columns) + "  RSS growth  largest buffer   frames/s")
-    for each in tallies:
-        counts = "".join(f"{getattr(each, name):>11,}" for name in columns)
-        rate = each.frames / each.seconds if each.seconds else 0.0
-        print(f"{each.family:<10}{counts}{each.rss_growth_mb:>9.1f} MB{each.largest_buffer:>14,} B{rate:>11,.0f}")
-    for each in tallies:
-        for fault in each.faults:
-            print(f"\n{each.family}, {fault}")
+_COLUMNS = ("frames", "accepted", "refused", "abandoned", "messages", "undecoded", "exceptions")
+
+
+def show(each: Tally) -> None:
+    """One line of the table as soon as its family is done; faults below it."""
+    counts = "".join(f"{getattr(each, name):>11,}" for name in _COLUMNS)
+    rate = each.frames / each.seconds if each.seconds else 0.0
+    growth = f"{each.rss_growth_mb:>9.1f} MB{each.largest_buffer:>14,} B{rate:>11,.0f}"
+    print(f"{each.family:<10}{counts}{growth}", flush=True)
+    for fault in each.faults:
+        print(f"\n{each.family}, {fault}", flush=True)
 
 
 def main() -> int:
@@ -253,10 +254,11 @@ def main() -> int:
         return 2
     drivers = {family: len({each.driver.id for each in known[family]}) for family in chosen}
     print("drivers: " + ", ".join(f"{family} {count}" for family, count in drivers.items()))
-    tallies = [
-        run_family(family, arguments.seed, arguments.first, arguments.frames, arguments.jobs) for family in chosen
-    ]
-    show(tallies)
+    print("family    " + "".join(f"{name:>11}" for name in _COLUMNS) + "  RSS growth  largest buffer   frames/s")
+    tallies = []
+    for family in chosen:
+        tallies.append(run_family(family, arguments.seed, arguments.first, arguments.frames, arguments.jobs))
+        show(tallies[-1])
     for each in tallies:
         print(json.dumps({"bench": "fuzz", "seed": arguments.seed, **asdict(each), "faults": len(each.faults)}))
     return 1 if any(each.exceptions for each in tallies) else 0
