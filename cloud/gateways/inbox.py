@@ -149,6 +149,8 @@ class Inbox:
                 check_sender(known.get(topic.gateway), topic)
                 if topic.direction == "state":
                     found.states.append(read_state(arrival, topic))
+                elif topic.kind:
+                    continue  # what a newer box says beside its messages
                 else:
                     found.envelopes.append(read_envelope(arrival, topic))
             except UplinkError as error:

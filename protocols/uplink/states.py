@@ -1,0 +1,96 @@
+"""What a box says of itself and its links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from protocols.uplink.payload import dump, load
+from protocols.uplink.topics import VERSION, UplinkError, check_name
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    link: str
+    state: str
+    """"open", "listening", "connecting", "closed" or "failed"."""
+    driver: str
+    last_received_at: datetime | None
+    last_sequence: int
+    waiting: int
+    """Messages stored and not yet covered by a receipt."""
+    refused_frames: int = 0
+    answered_queries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """What a box says of itself at every connect, every 30 s and whenever its worklist revision moved."""
+
+    gateway: str
+    epoch: str
+    at: datetime
+    clock_sure: bool
+    software: str
+    worklist_revision: int
+    """Every revision up to this one is stored on the box. 0: it has none and needs all."""
+    links: tuple[LinkState, ...]
+    bytes_free: int = 0
+
+    def to_bytes(self) -> bytes:
+        return dump(
+            {
+                "v": VERSION,
+                "gateway": self.gateway,
+                "epoch": self.epoch,
+                "at": self.at.isoformat(),
+                "clock_sure": self.clock_sure,
+                "software": self.software,
+                "worklist_revision": self.worklist_revision,
+                "bytes_free": self.bytes_free,
+                "links": [
+                    {
+                        "link": each.link,
+                        "state": each.state,
+                        "driver": each.driver,
+                        "last_received_at": each.last_received_at and each.last_received_at.isoformat(),
+                        "last_sequence": each.last_sequence,
+                        "waiting": each.waiting,
+                        "refused_frames": each.refused_frames,
+                        "answered_queries": each.answered_queries,
+                    }
+                    for each in self.links
+                ],
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> GatewayState:
+        data = load(payload)
+        try:
+            return cls(
+                gateway=check_name(data["gateway"]),
+                epoch=check_name(data["epoch"]),
+                at=datetime.fromisoformat(data["at"]),
+                clock_sure=bool(data.get("clock_sure", True)),
+                software=str(data.get("software", "")),
+                worklist_revision=int(data.get("worklist_revision", 0)),
+                bytes_free=int(data.get("bytes_free", 0)),
+                links=tuple(
+                    LinkState(
+                        link=check_name(each["link"]),
+                        state=str(each["state"]),
+                        driver=str(each.get("driver", "")),
+                        last_received_at=datetime.fromisoformat(each["last_received_at"])
+                        if each.get("last_received_at")
+                        else None,
+                        last_sequence=int(each.get("last_sequence", 0)),
+                        waiting=int(each.get("waiting", 0)),
+                        refused_frames=int(each.get("refused_frames", 0)),
+                        answered_queries=int(each.get("answered_queries", 0)),
+                    )
+                    for each in data["links"]
+                ),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UplinkError(f"not a gateway state: {error}") from error
