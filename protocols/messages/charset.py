@@ -39,7 +39,7 @@ def decode_text(data: bytes, declared: str | None = None) -> tuple[str, str]:
     try:
         return data.decode(UTF8), UTF8
     except UnicodeDecodeError as error:
-        seems_utf8 = not data[: error.start].isascii()  # something was valid: hardly ever by chance
+        seems_utf8 = _BEYOND_LETTERS.search(data[: error.start].decode(UTF8)) is not None
     guesses = (_damaged_utf8, _guess_gbk) if seems_utf8 else (_guess_gbk, _damaged_utf8)
     return guesses[0](data) or guesses[1](data) or (data.decode(LATIN1), LATIN1)
 
@@ -93,8 +93,11 @@ def _guess_gbk(data: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         text = data.decode(GB18030, errors="replace")
         lost = text.count(_LOST)
+    as_gb2312 = text.encode("gb2312", "ignore")
+    if len(as_gb2312) == len(data):
+        return text, GB18030
     printed = len(text.encode(ASCII, "ignore"))
-    everyday = (len(text.encode("gb2312", "ignore")) - printed) // 2
+    everyday = (len(as_gb2312) - printed) // 2
     others = len(text) - printed - everyday
     if others:
         others = sum(1 for lead, trail in _HIGH_PAIR.findall(data) if lead > 0xA0 and not _is_everyday(lead, trail))

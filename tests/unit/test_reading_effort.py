@@ -11,12 +11,13 @@ import pytest
 
 from protocols.driver import Driver, discover
 
-_ROUNDS = 9
-_LONGER = 8
-_ROOM = 3.0
-"""A message eight times as long may take three times its share; anything that grows with the square takes eight.
+_ROUNDS = 15
+_LONGER = 16
+_ROOM = 2.5
+"""A message sixteen times as long may take 2.5 times its share; what grows with the square takes up to sixteen times.
 
-Both lengths fit a processor's own cache: beyond it each byte costs two to three times as much."""
+Time is the thread's own, so that a busy machine counts little; the lengths fit a processor's own cache, beyond which
+each byte costs two to three times as much."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +35,9 @@ def best(*acts: Callable[[], object]) -> list[float]:
         act()
     for _ in range(_ROUNDS):
         for position, act in enumerate(acts):
-            started = time.perf_counter()
+            started = time.thread_time()
             act()
-            found[position] = min(found[position], time.perf_counter() - started)
+            found[position] = min(found[position], time.thread_time() - started)
     return found
 
 
@@ -73,11 +74,11 @@ def escapes(count: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "message", "size"),
     [
-        ("generic_astm", astm, 200),
-        ("generic_astm", chinese, 200),
-        ("generic_astm", escapes, 100),
-        ("generic_hl7", oru, 200),
-        ("generic_hl7", wrapped_picture, 40),
+        ("generic_astm", astm, 30),
+        ("generic_astm", chinese, 30),
+        ("generic_astm", escapes, 50),
+        ("generic_hl7", oru, 30),
+        ("generic_hl7", wrapped_picture, 30),
     ],
     ids=["astm", "chinese", "escapes", "hl7", "wrapped picture"],
 )
@@ -92,9 +93,9 @@ def test_reading_grows_with_the_length_and_not_with_its_square(
 @pytest.mark.req("GW-3", "GW-4")
 @pytest.mark.parametrize(("name", "message"), [("generic_astm", astm), ("generic_hl7", oru)], ids=["astm", "hl7"])
 def test_observations_cost_a_bounded_multiple_of_a_bare_split(name: str, message: Callable[[int], bytes]) -> None:
-    """Five to eight times is usual (`./xinglin bench protocols`); thirty says that something went wrong."""
+    """Five to eight times is usual (`./xinglin bench protocols`); forty says that something went wrong."""
     payload = message(200)
     split, decode = best(
         lambda: [line.split("|") for line in payload.decode().split("\r")], lambda: driver(name).decode(payload)
     )
-    assert decode < 30 * split
+    assert decode < 40 * split
