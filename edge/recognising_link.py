@@ -1,4 +1,4 @@
-"""The link of an instrument nobody has named yet: the first byte tells ASTM from HL7, then such a link serves.
+"""The link of an instrument nobody has named yet: the first byte tells ASTM, HL7 and POCT1-A apart.
 
 A driver of the family gives the link, a generic one if there is one, since it is the most tolerant.
 """
@@ -11,12 +11,12 @@ from protocols.driver import Driver, discover
 from protocols.errors import LocalProtocolError
 from protocols.links.contract import FrameRefused, Link, LinkEvent
 
-_FAMILY_BY_FIRST_BYTE = {0x05: "astm", 0x02: "astm", ord("H"): "astm", 0x0B: "hl7", ord("M"): "hl7"}
+_FAMILY_BY_FIRST_BYTE = {0x05: "astm", 0x02: "astm", ord("H"): "astm", 0x0B: "hl7", ord("M"): "hl7", ord("<"): "poct1a"}
 _SHOWN = 512
 
 
 def family_of(data: bytes) -> str | None:
-    """ "astm" or "hl7" by the first byte of a transmission or of a message; None for anything else."""
+    """ "astm", "hl7" or "poct1a" by the first byte of a transmission or of a message; None for anything else."""
     return _FAMILY_BY_FIRST_BYTE.get(data[0]) if data else None
 
 

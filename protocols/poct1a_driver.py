@@ -67,7 +67,11 @@ _CONVERSATION = {
     "ESC.R01": "escape",
     "KPA.R01": "keep-alive",
     "REQ.R01": "request",
+    "DTV": "directive",
+    "OPL": "operator list",
+    "PTL": "patient list",
 }
+"""What a document is called; the last three are a host's, heard where both sides of a line were captured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +146,19 @@ class Poct1aDriver(Driver):
             return self.results(message)
         if kind.startswith("EVS."):
             return self.events(message)
-        if kind in _CONVERSATION:
-            return [self.simple(message)]
+        name = _CONVERSATION.get(kind) or _CONVERSATION.get(kind.partition(".")[0])
+        if name is not None:
+            return [self.simple(name, message)]
         reason = f"message type {kind} is not read"
         return [Undecoded(reason, "; ".join(said(message.root.children))[:_SHOWN], message.root.index)]
 
-    def simple(self, message: Poct1aMessage) -> Item:
+    def simple(self, name: str, message: Poct1aMessage) -> Item:
         """A document of the conversation: a fact with what it says, no result."""
         body = [each for each in message.root.children if each.name != "HDR"]
         status = message.root.first("DST")
         at = (status.field("DST.status_dttm") if status is not None else "") or self.created(message)
         detail = "; ".join(said(body)) or None
-        return InstrumentEvent(
-            name=_CONVERSATION[message.kind], detail=detail, occurred_at=at or None, record=message.root.index
-        )
+        return InstrumentEvent(name=name, detail=detail, occurred_at=at or None, record=message.root.index)
 
     def created(self, message: Poct1aMessage) -> str:
         return message.header.field("HDR.creation_dttm")
@@ -198,7 +201,9 @@ class Poct1aDriver(Driver):
         around = said(each for each in root.children if each.name != "OBS")
         specimen = next((each.specimen for each in found if isinstance(each, Observation)), None)
         if around:
-            found.append(InstrumentEvent("service", specimen, "; ".join(around), self.created(message), root.index))
+            found.append(
+                InstrumentEvent("service", specimen, "; ".join(around), self.created(message) or None, root.index)
+            )
         return found
 
     def about(self, root: Element, holder: Element, message: Poct1aMessage) -> Surroundings:

@@ -112,14 +112,20 @@ class XmlStream:
     def _skip_filler(self) -> bool:
         raw = self._raw
         if self._units == 2 and len(raw) > 1 and _low(raw[:2], self._big_endian) in FILLER[:4]:
-            del raw[:2]
+            self._pass_over(2)
             return True
         wide = self._units == 2 and len(raw) == 1
         if raw[0] not in FILLER or wide or (raw[0] == 0 and bytes(raw[1:2]) in (b"<", b"")):
             return False
         self._framed = raw[0] == 0x0B or (self._framed and raw[0] in b"\r\n")
-        del raw[:1]
+        self._pass_over(1)
         return True
+
+    def _pass_over(self, count: int) -> None:
+        """Filler; among noise it is noise, so that this is told as it came."""
+        if self._noise and len(self._noise) < _KEPT:
+            self._noise += self._raw[:count]
+        del self._raw[:count]
 
     def _begins(self) -> bool | None:
         """Does a document begin with the next byte? None: more bytes are needed to know."""

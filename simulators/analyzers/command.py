@@ -16,6 +16,7 @@ from pathlib import Path
 from simulators.analyzers.astm_session import Timing
 from simulators.analyzers.blood import Tube
 from simulators.analyzers.bs_station import BsStation
+from simulators.analyzers.dca_station import DcaStation
 from simulators.analyzers.mindray_bs import MindrayBS
 from simulators.analyzers.station import Control, Settings, Station
 from simulators.analyzers.sysmex_xn import SysmexXN
@@ -25,7 +26,7 @@ from simulators.wire import Answering, Connect, dial, pseudo_terminal, serial_de
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=["sysmex_xn", "mindray_bs"])
+    parser.add_argument("kind", choices=["sysmex_xn", "mindray_bs", "siemens_dca"])
     line = parser.add_mutually_exclusive_group(required=True)
     line.add_argument("--connect", metavar="HOST:PORT", help="call the host")
     line.add_argument("--listen", metavar="HOST:PORT", help="wait to be called by the host")
@@ -67,6 +68,8 @@ def make_station(arguments: argparse.Namespace) -> Station:
     if arguments.kind == "sysmex_xn":
         analyzer = SysmexXN(serial=arguments.serial_number)
         return XnStation(connect, ledger, settings, analyzer=analyzer, timing=Timing(), framing=arguments.framing)
+    if arguments.kind == "siemens_dca":
+        return DcaStation(connect, ledger, settings)
     return BsStation(connect, ledger, settings, analyzer=MindrayBS(results_per_message=arguments.results_per_message))
 
 
