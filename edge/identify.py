@@ -24,6 +24,7 @@ from protocols.identify_samples import LineSetting, Sample, read_setting
 
 _EXAMPLE_DEVICE = "/dev/ttyUSB0"
 _EXAMPLE_PORT = 5001
+_EXAMPLE_FOLDER = "/var/lib/xinglin/results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ def stanza(place: Place, proposal: Proposal) -> str:
     driver = proposal.driver.value or AUTO
     lines = ["[[links]]", 'id = "new-line"  # a name of your own', f'driver = "{driver}"', "[links.port]"]
     setting = proposal.setting
-    if setting.baud_rate is not None or place.device is not None:
+    if proposal.protocol.value == "file":
+        lines += ['kind = "file_drop"', f"folder = {_quoted(_EXAMPLE_FOLDER)}  # where the program writes its results"]
+    elif setting.baud_rate is not None or place.device is not None:
         remark = "" if place.device else "  # the line's device"
         lines += [
             'kind = "serial"',

@@ -55,6 +55,7 @@ class Interpreter:
     def __init__(self, driver_id: str, options: Mapping[str, object] | None = None) -> None:
         self.driver_id = driver_id
         self._driver = None if driver_id == AUTO else discover()[driver_id].configured(options or {})
+        self._heard_before: Driver | None = None
 
     def new_link(self) -> Link:
         return RecognisingLink() if self._driver is None else self._driver.new_link()
@@ -70,7 +71,8 @@ class Interpreter:
         """Never raises for what an instrument sent, nor for a driver's own fault."""
         driver, reason = self._driver, ""
         if driver is None:
-            driver, match = identify(payload)
+            driver, match = identify(payload, self._heard_before)
+            self._heard_before = driver
             reason = match.reason
         if driver is None:
             return self._unknown(payload, reason)

@@ -19,7 +19,7 @@ from protocols.links.contract import FrameReceived, FrameRefused, LinkEvent, Mes
 from protocols.model import Item, Undecoded
 
 _FRAME = re.compile(rb"\x02([0-7][^\x02\x03\x17]*[\x03\x17])([0-9A-Fa-f]{0,2})[\r\n]*")
-_HEADER = re.compile(rb"(?:\A|[\r\n\x02-\x06])[0-7]?([Hh][^A-Za-z0-9\s][^\r\n]{2,})")
+_HEADER = re.compile(rb"(?:\A|[\r\n\x02-\x06])[0-7]?[Hh][!-/:-@\[-`{-~]{2}")
 _HL7_START = re.compile(rb"(?:\A|(?<=[\r\n\x0b\x1c]))(?=(?:MSH|FHS|BHS)[^A-Za-z0-9\r\n])")
 _STRAY = re.compile(rb"[\x03\x17](?:[0-9A-Fa-f]{2}(?=[\r\n]|\Z))?|[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _FRAME_NUMBER = re.compile(rb"(?m)^[0-7](?=[HPORCQMLS][^A-Za-z0-9\s])")
@@ -106,12 +106,16 @@ def pieces(data: bytes, driver: Driver | None = None) -> list[Piece]:
         return list(_hl7_messages(data))
     headed = _HEADER.search(data) is not None
     framed = _FRAME.search(data) is not None
-    if framed and (headed or not split):
-        return _framed(data)
+    if framed:
+        unframed = _framed(data)
+        if headed or not split or _best_claim(unframed) >= score:
+            return unframed
+    if headed:
+        bare = list(_bare_messages(data))
+        if not split or _best_claim(bare) >= score:
+            return bare
     if split:
         return split
-    if headed:
-        return list(_bare_messages(data))
     return [Undecoded(_unknown(data), _shown(data))]
 
 
@@ -133,6 +137,11 @@ def split_by_drivers(data: bytes, drivers: Sequence[Driver]) -> tuple[float, lis
             order = (chosen, *(each for each in readers if each is not chosen))
             best = (score, [Message(each, readers=order) for each in cut])
     return best
+
+
+def _best_claim(found: Sequence[Piece]) -> float:
+    """How surely any driver claims a message of these; below 0 where there is no message."""
+    return max((identify(each.payload)[1].score for each in found if isinstance(each, Message)), default=-1.0)
 
 
 def _claim(driver: Driver, messages: Sequence[bytes]) -> float:

@@ -20,6 +20,8 @@ _HL7 = re.compile(rb"(?:\A|[\r\n\x0b\x1c])MSH[^A-Za-z0-9\s]")
 _HL7_BLOCK = re.compile(rb"\x0b[^\x0b]*\x1c", re.DOTALL)
 _ASTM_HEADER = re.compile(rb"(?:\A|[\r\n\x02-\x06])[0-7]?[Hh][!-/:-@\[-`{-~]{3}")
 _READ_AT_MOST = 256 * 1024
+_MOSTLY_TEXT = 0.5
+"""Below it no driver of a text is asked: nothing it could say would make the bytes plausible."""
 _GENERIC = 0.1
 _NO_MESSAGE = Match(0.0, "no message was heard")
 
@@ -45,7 +47,7 @@ def judge(data: bytes) -> Evidence:
     if not data:
         return Evidence(0.0, "none", None, "nothing was heard")
     share, charset = text_share(data)
-    found = _astm(data) or _hl7(data) or _split(data) or _other(data)
+    found = _astm(data) or _hl7(data) or (_split(data) if share >= _MOSTLY_TEXT else None) or _other(data)
     score = found.score * share * share
     reason = f"{found.reason}; {share:.0%} of the bytes are text or line control"
     if charset not in (ASCII, LATIN1):

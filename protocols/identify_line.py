@@ -16,6 +16,7 @@ SURE = 0.9
 """A sample heard this well ends the search."""
 PLAUSIBLE = 0.4
 _ACK = 0x06
+_BEFORE_A_FRAME = frozenset(b"\x04\x05")
 _GENERIC = 0.1
 
 
@@ -110,10 +111,11 @@ def acknowledgement(hearing: Hearing) -> bytes:
 
     It makes the instrument send its first frame. That frame is never acknowledged, so nothing counts as sent.
     """
-    if hearing.evidence.protocol != "astm" or hearing.evidence.messages or hearing.view.data[-1:] != b"\x05":
+    heard = hearing.view.data
+    if heard[-1:] != b"\x05" or not _BEFORE_A_FRAME.issuperset(heard):
         return b""
-    heard, real = hearing.sample.setting, hearing.view.setting
-    in_bit_7 = heard.data_bits == 8 and heard.parity == "none" and real.data_bits == 7
+    listened, real = hearing.sample.setting, hearing.view.setting
+    in_bit_7 = listened.data_bits == 8 and listened.parity == "none" and real.data_bits == 7
     return bytes([_ACK | 0x80 if in_bit_7 and real.parity in ("odd", "mark") else _ACK])
 
 

@@ -66,8 +66,16 @@ def _stretched(levels: bytes, times: int) -> bytes:
     return levels.replace(b"\x00", b"\x00" * times).replace(b"\x01", b"\x01" * times) if times > 1 else levels
 
 
-def hear(levels: bytes, sent_at: int, heard_at: int, form: Form = Form(), *, resumes_at_once: bool = True) -> Heard:
-    """What a receiver set to `heard_at` and `form` makes of `levels` sent at `sent_at`.
+def hear(
+    levels: bytes,
+    sent_at: int,
+    heard_at: int,
+    form: Form = Form(),
+    *,
+    resumes_at_once: bool = True,
+    longest: int | None = None,
+) -> Heard:
+    """What a receiver set to `heard_at` and `form` makes of `levels` sent at `sent_at`; at most `longest` characters.
 
     After a wrong stop bit a 16550 takes it for the next start bit (`resumes_at_once`); other receivers wait until the
     line is idle.
@@ -76,12 +84,14 @@ def hear(levels: bytes, sent_at: int, heard_at: int, form: Form = Form(), *, res
     sent_bit, heard_bit = heard_at // common, sent_at // common  # lengths in the same small unit
     finer = -(-_FINE // min(sent_bit, heard_bit))
     sent_bit, heard_bit = sent_bit * finer, heard_bit * finer
-    line = _stretched(levels, sent_bit)
     count = form.data_bits + (form.parity != "none") + 1
+    if longest is not None:
+        levels = levels[: longest * (count + 2) * heard_bit // sent_bit + 64]
+    line = _stretched(levels, sent_bit)
     data = bytearray()
     broken = set()
     at = 0
-    while (start := line.find(b"\x00", at)) >= 0:
+    while (start := line.find(b"\x00", at)) >= 0 and len(data) != longest:
         middle = start + heard_bit // 2
         bits = line[middle : middle + (count + 1) * heard_bit : heard_bit][: count + 1]
         if len(bits) <= count:

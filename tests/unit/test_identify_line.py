@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.driver import discover, identify
+from protocols.driver import discover
 from protocols.identify_bytes import judge
 from protocols.identify_line import (
     PLAUSIBLE,
@@ -25,7 +25,7 @@ from protocols.identify_line import (
 )
 from protocols.identify_samples import read_setting, unmark, views
 from tests.support import uart
-from tests.support.transcripts import cases_of, read_case, replay
+from tests.support.transcripts import cases_of, read_case
 from tests.support.uart import Form, on_the_line
 
 pytestmark = pytest.mark.req("GW-13")
@@ -41,8 +41,15 @@ CASES = [
     if driver.protocol in SERIAL
     for folder in cases_of(driver.id)
 ]
-_LONGEST = 600
-"""Bytes of a transcript that are put on the line: about half a second at 9600."""
+FIRST_OF_EACH = [
+    pytest.param(cases_of(driver.id)[-1], id=driver.id)
+    for driver in sorted(discover().values(), key=lambda driver: driver.id)
+    if driver.protocol in SERIAL and cases_of(driver.id)
+]
+_LONGEST = 500
+"""Bytes of a transcript that are put on the line: half a second at 9600."""
+_HEARD = 800
+"""Characters that are listened to."""
 ENQUIRY = b"\x05"
 
 
@@ -58,7 +65,9 @@ class Line:
     def heard(self, setting: LineSetting) -> Sample:
         assert setting.baud_rate is not None
         form = Form(setting.data_bits, setting.parity, setting.stop_bits)
-        got = uart.hear(self.levels, self.rate, setting.baud_rate, form, resumes_at_once=self.resumes_at_once)
+        got = uart.hear(
+            self.levels, self.rate, setting.baud_rate, form, resumes_at_once=self.resumes_at_once, longest=_HEARD
+        )
         if not self.marks:
             return Sample(got.data, setting)
         data, broken = unmark(got.marked)
@@ -84,9 +93,19 @@ def each_form(data: bytes) -> Iterator[Form]:
     return (form for form in FORMS if form.data_bits == 8 or data.isascii())
 
 
+@pytest.mark.parametrize("folder", FIRST_OF_EACH)
+def test_every_instrument_is_recognised_at_every_rate_and_parity(folder: Path) -> None:
+    recognised_at_every_rate_and_parity(folder, resumes_at_once=len(folder.parent.name) % 2 == 0)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", CASES)
 @pytest.mark.parametrize("resumes_at_once", [True, False], ids=["16550", "waits_for_idle"])
 def test_every_transcript_is_recognised_at_every_rate_and_parity(folder: Path, resumes_at_once: bool) -> None:
+    recognised_at_every_rate_and_parity(folder, resumes_at_once=resumes_at_once)
+
+
+def recognised_at_every_rate_and_parity(folder: Path, *, resumes_at_once: bool) -> None:
     """A sample at each common rate: the true one wins, with its data bits and parity.
 
     What is heard depends on the ratio of the rates only, so each ratio is heard once.
@@ -132,7 +151,10 @@ def at_rate(hearing: Hearing, rate: int) -> Hearing:
 def test_every_transcript_names_its_driver_and_protocol(folder: Path) -> None:
     """Heard right, the driver that made the transcript is proposed, with the protocol of its family."""
     driver = discover()[folder.parent.name]
-    data = read_case(folder).device_bytes()
+    case = read_case(folder)
+    if case.options:
+        pytest.skip("read with settings that the laboratory gave")
+    data = case.device_bytes()
     (proposal,) = propose([hear(Sample(data))])
     assert proposal.driver.value == driver.id, proposal.driver.reason
     assert proposal.protocol.value == driver.protocol
@@ -205,7 +227,8 @@ def test_nothing_but_an_enquiry_is_ever_answered() -> None:
     """A frame is never acknowledged here: its result would count as delivered and be lost."""
     for param in CASES:
         data = spoken(Path(str(param.values[0])))
-        assert acknowledgement(hear(Sample(data + ENQUIRY))) == b"" or data.strip(b"\x04\x05\x06") == b""
+        if data.strip(b"\x04\x05"):
+            assert acknowledgement(hear(Sample(data + ENQUIRY))) == b""
     assert acknowledgement(hear(Sample(b""))) == b""
 
 
@@ -274,13 +297,3 @@ def test_seven_bits_are_told_from_eight_by_the_pattern_of_bit_seven() -> None:
     best = views(Sample(even))[0]
     assert (best.setting.data_bits, best.setting.parity, best.data) == (7, "even", plain)
     assert views(Sample(plain))[0].setting == LineSetting()
-
-
-def test_messages_of_a_transcript_are_claimed_by_the_same_driver_with_and_without_the_line() -> None:
-    for param in CASES:
-        folder = Path(str(param.values[0]))
-        driver = discover()[folder.parent.name]
-        for payload in replay(driver, read_case(folder)).payloads[:1]:
-            claimed, _ = identify(payload)
-            if claimed is driver:
-                assert judge(payload).driver is driver
