@@ -191,6 +191,7 @@ class AstmReceiving(AstmLine):
             self._scanned = len(self._buffer)
             if len(self._buffer) > self.options.received_text_limit:
                 events.append(FrameRefused("text outside a frame", self._drop(len(self._buffer))[:SHOWN]))
+                return True
             return self._wait_for(Wait.GARBAGE, now + self.options.inside_frame_timeout_s)
         if self._buffer[found.start()] in (STX, ENQ, EOT):
             events.append(FrameRefused("text outside a frame", self._drop(found.start())[:SHOWN]))

@@ -524,3 +524,16 @@ def test_last_frame_that_lost_its_end_is_no_part_that_may_be_missing() -> None:
     line.wait(60)
     assert line.messages == []
     assert [event.frame_ids for event in line.events if isinstance(event, MessageAbandoned)] == [(1, 2)]
+
+
+def test_silence_behind_text_that_was_cut_at_the_bound_is_only_silence() -> None:
+    """Nothing is left in the buffer then: the session goes on until its own time-out."""
+    line = bench(received_text_limit=1000)
+    line.hear(ENQ + frame(1, H))
+    line.hear(b"x" * 1001)
+    line.wait(20)
+    assert line.kinds().count("MessageAbandoned") == 0
+    line.wait(15)
+    assert line.kinds().count("MessageAbandoned") == 1
+    line.hear(session(WHOLE))
+    assert line.messages == [WHOLE]
