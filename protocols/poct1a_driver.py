@@ -22,6 +22,7 @@ from protocols.links.contract import Link
 from protocols.links.poct1a import Poct1aLink, Poct1aOptions
 from protocols.links.poct1a_files import split_documents
 from protocols.messages.poct1a import (
+    ENTITY,
     Element,
     NotReadable,
     Poct1aMessage,
@@ -333,14 +334,15 @@ class Poct1aDriver(Driver):
             return ()
         if kind != "REQ.R01" and not self._options.owes_acknowledgement(kind):
             return ()
+        first = decoded.items[0] if decoded.items else None
+        if isinstance(first, Undecoded) and ENTITY in first.reason:
+            return (self.acknowledgement(control_id, "AE", now, first.reason),)
+        if kind != "REQ.R01":
+            return (self.acknowledgement(control_id, "AA", now),)
         try:
-            message = read(payload)
-        except NotReadable as fault:
-            verdict, note = ("AE", str(fault)) if "entity" in str(fault) else ("AA", "")
-            return (self.acknowledgement(control_id, verdict, now, note),)
-        if message.kind == "REQ.R01":
-            return self.answer(message, orders, now)
-        return (self.acknowledgement(control_id, "AA", now),)
+            return self.answer(read(payload), orders, now)
+        except NotReadable:
+            return (self.acknowledgement(control_id, "AA", now),)
 
     def answer(self, message: Poct1aMessage, orders: Mapping[str, Sequence[Order]], now: datetime) -> Sequence[bytes]:
         """A device that asks us for something hears that we have it not."""

@@ -30,7 +30,7 @@ from protocols.links.contract import (
     SendCompleted,
     SendFailed,
 )
-from protocols.links.poct1a_dialogue import HostDialogue, Stage
+from protocols.links.poct1a_dialogue import LEADING, HostDialogue, Stage
 from protocols.links.xml_stream import FILLER, Ending, Piece, XmlStream
 from protocols.messages.poct1a import (
     ROOT_NAME,
@@ -243,13 +243,16 @@ class Poct1aLink(Link):
 
     def _heard(self, document: bytes, now: float, events: list[LinkEvent]) -> None:
         """A durable document: the conversation goes on, and the driver owes its ACK."""
+        kind = kind_of(document)
+        if self.options.owes_acknowledgement(kind) and control_id_of(document):
+            self._owed_until = now + _ACK_PATIENCE_S
+        if kind not in LEADING:
+            return  # a result or an event: what it says is the driver's
         try:
             message = read(document)
         except NotReadable:
             return
-        if self.options.owes_acknowledgement(message.kind) and message.control_id:
-            self._owed_until = now + _ACK_PATIENCE_S
-        if message.kind == "REQ.R01":
+        if kind == "REQ.R01":
             self._asked = True
         if self._clock is None:
             at = created(document)

@@ -58,6 +58,8 @@ TRANSITIONS: Mapping[Stage, set[Stage]] = {
     Stage.ENDING: _ANYWHERE,
     Stage.ENDED: _ANYWHERE,
 }
+LEADING = ("HEL.R01", "DST.R01", "EOT.R01", "END.R01", "ACK.R01", "ESC.R01", "REQ.R01")
+"""Documents that say something of the conversation; all others are results, events, or the vendor's own."""
 WAITING = {
     Stage.OBSERVATIONS_REQUESTED,
     Stage.EVENTS_REQUESTED,

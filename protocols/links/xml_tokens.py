@@ -14,11 +14,12 @@ import re
 from enum import Enum
 
 _NAME = rb"[A-Za-z_:\x80-\xff][^\s/<>=\"'!?&;]*+"
-_BARE = rb"<(?![A-Za-z_:/!?\x80-\xff])"
-"""A "<" that begins no tag: senders forget to escape it in values (``V="<3.0"``)."""
-_TAG = re.compile(rb"<(/?)(%b)((?:[^<>\"']++|\"(?:[^\"<]++|%b)*+\"|'(?:[^'<]++|%b)*+')*+)>" % (_NAME, _BARE, _BARE))
 _TAG_NAME = re.compile(rb"<(/?)(%b)" % _NAME)
-_TAG_START = re.compile(rb"<(?=[A-Za-z_:/!?\x80-\xff])")
+_BEGINNING = rb"<(?=[A-Za-z_:/!?\x80-\xff])"
+"""A "<" that begins a tag. Any other stands for itself: senders forget to escape it in values (``V="<3.0"``)."""
+_TAG_START = re.compile(_BEGINNING)
+_IN_TAG = re.compile(rb"[\"'>]|" + _BEGINNING)
+_IN_VALUE = {quote: re.compile(b"%c|" % quote + _BEGINNING) for quote in b"\"'"}
 _DECLARATION = re.compile(rb"<\?xml[ \t\r\n]")
 _SECTIONS = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _LONGEST_OPENING = 9
@@ -46,7 +47,8 @@ class XmlScanner:
         """All before it has been understood."""
         self._in_markup = False
         self._searched = 0
-        self._declaration = (0, 0, 0)
+        self._state = (0, 0, 0)
+        """Of a tag or a DOCTYPE that is not all here: where to go on, depth of brackets, open quote."""
 
     def scan(self, view: bytearray) -> Boundary | None:
         """The boundary at `position`, or None: more bytes are needed."""
@@ -68,8 +70,8 @@ class XmlScanner:
         """The first `count` bytes, understood already, were taken off the buffer."""
         self.position -= count
         self._searched = max(0, self._searched - count)
-        place, depth, quote = self._declaration
-        self._declaration = (max(0, place - count), depth, quote)
+        place, depth, quote = self._state
+        self._state = (max(0, place - count), depth, quote)
 
     def _to_markup(self, view: bytearray) -> bool:
         at = view.find(b"<", max(self.position, self._searched))
@@ -77,7 +79,7 @@ class XmlScanner:
             self._searched = len(view)
             return False
         self.position, self._searched, self._in_markup = at, at, True
-        self._declaration = (at + 2, 0, 0)
+        self._state = (at + 2, 0, 0)
         return True
 
     def _markup(self, view: bytearray, at: int) -> int | None:
@@ -100,7 +102,7 @@ class XmlScanner:
 
     def _type_declaration(self, view: bytearray) -> int | None:
         """A DOCTYPE with its internal subset: quotes and brackets are matched, nothing is read."""
-        place, depth, quote = self._declaration
+        place, depth, quote = self._state
         while place < len(view):
             byte = view[place]
             place += 1
@@ -114,29 +116,29 @@ class XmlScanner:
                 if depth == 0:
                     return place
                 depth -= 1
-        self._declaration = (place, depth, quote)
+        self._state = (place, depth, quote)
         return None
 
     def _tag(self, view: bytearray, at: int) -> int | None:
-        fresh = max(at + 1, self._searched)
-        if fresh > at + 1 and view.find(b">", fresh) < 0 and not _TAG_START.search(view, fresh):
-            self._searched = max(at + 1, len(view) - 1)
-            return None
-        match = _TAG.match(view, at)
-        if match is None:
-            return self._cut_tag(view, at)
-        return self._nest(match[2], bool(match[1]), match[3].endswith(b"/"), match.end())
+        """Each byte is looked at once, however the tag arrives."""
+        place, depth, quote = self._state
+        place = max(place, at + 1)
+        while True:
+            found = (_IN_VALUE[quote] if quote else _IN_TAG).search(view, place)
+            if found is None:
+                self._state = (max(at + 1, len(view) - 1) if view[-1:] == b"<" else len(view), depth, quote)
+                return None
+            mark = view[found.start()]
+            if mark == 0x3C:  # another tag begins: this one was cut, or a quote is missing
+                return self._tag_ends(view, at, found.start(), b"/>" in view[at : found.start()])
+            if mark == 0x3E:
+                return self._tag_ends(view, at, found.end(), view[found.start() - 1] == 0x2F)
+            quote = 0 if quote else mark
+            place = found.end()
 
-    def _cut_tag(self, view: bytearray, at: int) -> int | None:
-        following = _TAG_START.search(view, at + 1)
-        if following is None:
-            self._searched = max(at + 1, len(view) - 1)
-            return None
-        end = following.start()
+    def _tag_ends(self, view: bytearray, at: int, end: int, empty: bool) -> int:
         named = _TAG_NAME.match(view, at)
-        if named is None:
-            return end
-        return self._nest(named[2], bool(named[1]), b"/>" in view[at:end], end)
+        return end if named is None else self._nest(named[2], bool(named[1]), empty, end)
 
     def _nest(self, name: bytes, closes: bool, empty: bool, end: int) -> int:
         if not closes:

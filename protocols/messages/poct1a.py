@@ -33,6 +33,10 @@ _DEEPEST = 100
 _MOST_ELEMENTS = 100_000
 
 
+ENTITY = "an entity"
+"""In the reason of every document that declares or names one: such a document is refused."""
+
+
 class NotReadable(RemoteProtocolError):
     """Why a document is not read: constant text that a person understands."""
 
@@ -110,7 +114,7 @@ def read(document: bytes) -> Poct1aMessage:
     text, charset = text_of(document)
     text = _NOT_XML.sub("\ufffd", text.strip(" \t\r\n\x00\ufeff"))
     if _NAMED_ENTITY.search(text):
-        raise NotReadable("it refers to an entity")
+        raise NotReadable(f"it refers to {ENTITY}")
     try:
         return Poct1aMessage(_Reader().read(text), charset)
     except expat.ExpatError:
@@ -165,7 +169,7 @@ class _Reader:
         self._open[-1].text += data
 
     def _entity(self, *declared: object) -> None:
-        raise NotReadable("it declares an entity")
+        raise NotReadable(f"it declares {ENTITY}")
 
 
 # ---------------------------------------------------------------------- what can be seen of any document

@@ -103,6 +103,14 @@ def test_what_never_ends_is_bounded(endless: bytes) -> None:
     assert found, "and what follows is heard again"
 
 
+def test_long_value_full_of_tag_ends_may_come_byte_by_byte() -> None:
+    """Each byte is looked at once: looking at the whole tag again for each would take minutes here."""
+    document = b"<OBS.R01><x V='" + b"> " * 50_000 + b"'/><!--" + b"- " * 50_000 + b"--></OBS.R01>"
+    stream = XmlStream(ROOT_NAME, 1_000_000)
+    found = [piece for at in range(len(document)) for piece in stream.feed(document[at : at + 1])]
+    assert [piece.raw for piece in found] == [document]
+
+
 def test_names_of_the_standards_messages_are_no_objects_of_it() -> None:
     assert ROOT_NAME.fullmatch(b"OBS.R01")
     assert not any(ROOT_NAME.fullmatch(each) for each in (b"OBS", b"OBS.value", b"SVC.role_cd", b"NTE.text"))
