@@ -99,10 +99,10 @@ def _astm(data: bytes) -> Evidence | None:
         framing = "frames without a right checksum" if framed else "bare records"
         return _evidence(0.85, framing, "astm", "a header record with its delimiters", pieces(data))
     if _SESSION.issuperset(data) and b"\x05" in data:
-        asked = data.count(b"\x05")
+        asked = data.count(b"\x05")  # one byte alone may be any character at a wrong rate
         times = "once" if asked == 1 else f"{asked} times"
         reason = f"ENQ {times} and no other character: an ASTM instrument asks for the line and waits to be answered"
-        return Evidence(0.45 if len(data) == 1 else 0.6, "ENQ before frames (E1381)", "astm", reason)
+        return Evidence(0.35 if len(data) == 1 else 0.6, "ENQ before frames (E1381)", "astm", reason)
     return None
 
 
