@@ -74,6 +74,7 @@ class AstmDriver(Driver):
         context = Context()
         for record in message.records:
             self._take(record, context)
+        context.items = self.finish(context.items, message)
         header = message.header
         if header is None:
             shown = message.records[0].whole()[:_SHOWN] if message.records else ""
@@ -84,6 +85,10 @@ class AstmDriver(Driver):
             message_id=(header.text(3) or None) if header else None,
             charset=message.charset,
         )
+
+    def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
+        """The items of the whole message, for what can only be said at its end."""
+        return items
 
     def _take(self, record: Record, context: Context) -> None:
         kind = record.kind

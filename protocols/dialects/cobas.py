@@ -18,7 +18,7 @@ from typing import ClassVar
 from protocols.astm_driver import AstmDriver, Context
 from protocols.driver import Match
 from protocols.links.astm_frames import AstmOptions
-from protocols.messages.astm import Record, build_message, escape, read_message
+from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
 from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
 
 QUALITATIVE: Mapping[str, str] = {"-1": "negative (non-reactive)", "0": "borderline", "1": "positive (reactive)"}
@@ -55,21 +55,16 @@ class CobasHost(AstmDriver):
 
     # ------------------------------------------------------------------ results
 
-    def decode(self, payload: bytes) -> Decoded:
-        decoded = super().decode(payload)
-        header: Record | None = None
-        items: list[Item] = []
-        for item in decoded.items:
+    def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
+        finished: list[Item] = []
+        for item in items:
             if isinstance(item, HostQuery):
-                header = header or self.read(payload).header
-                items += self._asked(item, header)
-            elif isinstance(item, Observation):
-                items.append(_with_alarm(item) if item.comments else item)
+                finished += self._asked(item, message.header)
+            elif isinstance(item, Observation) and item.comments:
+                finished.append(_with_alarm(item))
             else:
-                items.append(item)
-        return Decoded(
-            items=tuple(items), sender=decoded.sender, message_id=decoded.message_id, charset=decoded.charset
-        )
+                finished.append(item)
+        return finished
 
     def specimen(self, order: Record) -> tuple[str | None, str | None, str | None]:
         """O.3 is the sample; a c 311 writes ``counter^sample^...`` there. Carrier and position stand in O.4."""
@@ -114,6 +109,9 @@ class CobasHost(AstmDriver):
         found = super().observation(record, context)
         if isinstance(found, Undecoded):
             return found
+        separator = record.delimiters.component
+        if found.module is not None and separator not in found.module and separator not in record.raw(4):
+            return found  # nothing stands beside the value
         call = self.call(record)
         module = record.component(14, 1) or record.component(15, 1)  # a cobas 6000 writes one field more
         return changed(found, module=module or None, comments=(call,) if call else ())

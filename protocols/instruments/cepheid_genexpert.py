@@ -20,7 +20,7 @@ from typing import ClassVar
 from protocols.astm_driver import AstmDriver, Context
 from protocols.driver import Match, Status
 from protocols.links.astm_frames import AstmOptions
-from protocols.messages.astm import Delimiters, Record, build_message, escape, read_message
+from protocols.messages.astm import AstmMessage, Delimiters, Record, build_message, escape, read_message
 from protocols.messages.times import iso_time
 from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
 
@@ -75,7 +75,9 @@ class CepheidGenexpert(AstmDriver):
 
     def code(self, result: Record) -> tuple[str, str | None, str | None]:
         """Main: the test, each result of a panel its own (``MTB``), LOG behind it; below it ``test^analyte^Ct``."""
-        parts = [*result.components(3), *[""] * 8]
+        parts = result.components(3)
+        if len(parts) < 8:
+            parts = [*parts, *[""] * 8]
         test, assay, analyte, complementary = parts[3], parts[4], parts[6], parts[7]
         if not test:
             return "^".join(filter(None, parts)), None, None
@@ -86,13 +88,15 @@ class CepheidGenexpert(AstmDriver):
 
     def value(self, result: Record) -> str:
         """The number where there is one, else the words."""
-        parts = [*result.components(4), "", ""]
-        return parts[1] or parts[0]
+        parts = result.components(4)
+        return (parts[1] if len(parts) > 1 else "") or parts[0]
 
     def observation(self, record: Record, context: Context) -> Observation | Undecoded:
         found = super().observation(record, context)
         if isinstance(found, Undecoded):
             return found
+        if not record.raw(14) and (not found.value or found.value == record.raw(4).strip("^")):
+            return found  # an analyte: nothing stands beside its value
         words, number = [*record.components(4), "", ""][:2]
         comments: tuple[str, ...] = (words,) if words and number else ()
         made = [*record.components(14), *[""] * 6]
@@ -102,24 +106,19 @@ class CepheidGenexpert(AstmDriver):
             comments += (f"reagent expires {iso_time(made[5])}",)
         return changed(found, module=made[2] or made[1] or None, reagent_lot=made[4] or None, comments=comments)
 
-    def decode(self, payload: bytes) -> Decoded:
-        decoded = super().decode(payload)
-        header: Record | None = None
-        items: list[Item] = []
-        for item in decoded.items:
+    def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
+        finished: list[Item] = []
+        for item in items:
             if isinstance(item, HostQuery):
-                header = header or self.read(payload).header
-                items += _asked(item, header)
+                finished += _asked(item, message.header)
             elif isinstance(item, Observation) and item.comments:
-                items.append(changed(item, comments=tuple(_plain(each)[1] for each in item.comments)))
+                finished.append(changed(item, comments=tuple(_plain(each)[1] for each in item.comments)))
             elif isinstance(item, InstrumentEvent) and item.name == "comment":
                 name, detail = _plain(item.detail or "")
-                items.append(changed(item, name=name, detail=detail))
+                finished.append(changed(item, name=name, detail=detail))
             else:
-                items.append(item)
-        return Decoded(
-            items=tuple(items), sender=decoded.sender, message_id=decoded.message_id, charset=decoded.charset
-        )
+                finished.append(item)
+        return finished
 
     # ------------------------------------------------------------------ host query
 

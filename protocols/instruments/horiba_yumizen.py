@@ -18,9 +18,9 @@ from typing import ClassVar
 
 from protocols.astm_driver import AstmDriver, Context
 from protocols.driver import Match, Status
-from protocols.messages.astm import Record, read_message
+from protocols.messages.astm import AstmMessage, Record, read_message
 from protocols.messages.histograms import BadStream, as_json, is_stream, read_stream
-from protocols.model import Attachment, Decoded, InstrumentEvent, Item, Observation, Undecoded, changed
+from protocols.model import Attachment, InstrumentEvent, Item, Observation, Undecoded, changed
 
 _NAMES = ("H500", "H550")
 _CURVES = ("HISTOGRAM", "MATRIX")
@@ -52,7 +52,9 @@ class HoribaYumizen(AstmDriver):
         return parts[0] or None, parts[2] or None, parts[3] or None
 
     def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = [*result.components(3), "", "", "", "", "", ""]
+        parts = result.components(3)
+        if len(parts) < 6:
+            parts = [*parts, "", "", "", "", "", ""]
         if not parts[3]:
             return "^".join(filter(None, parts)), None, None
         return parts[3], parts[4] or None, parts[5] or None
@@ -61,11 +63,10 @@ class HoribaYumizen(AstmDriver):
         found = super().observation(record, context)
         if isinstance(found, Undecoded):
             return found
-        return changed(
-            found,
-            reference_range=record.component(6, 1) or None,
-            operator=record.component(11, 1) or None,
-        )
+        reference, operator = record.component(6, 1) or None, record.component(11, 1) or None
+        if (reference, operator) == (found.reference_range, found.operator):
+            return found
+        return changed(found, reference_range=reference, operator=operator)
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """A curve waits for the results of its sample, which come behind it; anything else is carried whole."""
@@ -73,23 +74,19 @@ class HoribaYumizen(AstmDriver):
         name = _CURVE if kind in _CURVES else f"{kind.lower()} record" if kind else "manufacturer record"
         context.items.append(InstrumentEvent(name, context.specimen, record.whole(), record=record.index))
 
-    def decode(self, payload: bytes) -> Decoded:
-        decoded = super().decode(payload)
-        waiting = [item for item in decoded.items if isinstance(item, InstrumentEvent)]
-        if not waiting:
-            return decoded
-        records = self.read(payload).records
-        items: list[Item] = []
-        for item in decoded.items:
+    def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
+        if not any(isinstance(item, InstrumentEvent) for item in items):
+            return items
+        records = message.records
+        found, items = items, []
+        for item in found:
             if isinstance(item, InstrumentEvent) and item.name == "comment" and item.record is not None:
                 items += _alarms(item, records[item.record])
             else:
                 items.append(item)
         self._hang_curves(items, records)
         _explain(items)
-        return Decoded(
-            items=tuple(items), sender=decoded.sender, message_id=decoded.message_id, charset=decoded.charset
-        )
+        return items
 
     def _hang_curves(self, items: list[Item], records: Sequence[Record]) -> None:
         """Each curve becomes an attachment of its result; one that cannot be unpacked, or has none, stays an event."""
