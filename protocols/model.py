@@ -30,6 +30,7 @@ class Kind(StrEnum):
     EVENT = "event"
     SPECIMEN_EVENT = "specimen_event"
     READING = "reading"
+    UNANSWERED = "unanswered"
     UNDECODED = "undecoded"
 
 
@@ -127,6 +128,22 @@ class HostQuery(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return Kind.HOST_QUERY
 
 
+class UnansweredQuery(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A host query that was answered "no order", told by the box and by no instrument: the tube waits for a person."""
+
+    specimen: str | None
+    """None: the instrument could not read the barcode."""
+    reason: str
+    """A word of `protocols.uplink.asking`: why there was no order."""
+    rack: str | None = None
+    position: str | None = None
+    record: int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.UNANSWERED
+
+
 class InstrumentEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A fact that is no result: an alarm, a status, a comment without a result, an acknowledgement of our answer."""
 
@@ -222,7 +239,7 @@ class Undecoded(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return Kind.UNDECODED
 
 
-Item = Observation | HostQuery | InstrumentEvent | SpecimenEvent | Reading | Undecoded
+Item = Observation | HostQuery | UnansweredQuery | InstrumentEvent | SpecimenEvent | Reading | Undecoded
 
 _ItemT = TypeVar("_ItemT", bound=Item)
 

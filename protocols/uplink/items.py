@@ -23,6 +23,7 @@ from protocols.model import (
     Reading,
     SpecimenAction,
     SpecimenEvent,
+    UnansweredQuery,
     Undecoded,
 )
 
@@ -35,6 +36,7 @@ _KINDS: Mapping[str, tuple[type[Item], JsonObject]] = {
     Kind.EVENT: (InstrumentEvent, {"name": "unknown"}),
     Kind.SPECIMEN_EVENT: (SpecimenEvent, {"specimen": None}),
     Kind.READING: (Reading, {"point": "", "value": None}),
+    Kind.UNANSWERED: (UnansweredQuery, {"specimen": None, "reason": "unknown"}),
     Kind.UNDECODED: (Undecoded, {"reason": "unknown"}),
 }
 """Each kind's class, and what stands for a field that has no default when the sender left it out."""
