@@ -113,9 +113,7 @@ class CepheidGenexpertHl7(Hl7Driver):
 
     def code(self, segment: Segment) -> tuple[str, str | None]:
         """Panel and test, then analyte and complementary result, as many as are filled; OBX-3.1.3 names the assay."""
-        sub = segment.delimiters.sub
-        test = [segment.plain(each).strip() for each in segment.raw(3).split(sub)]
-        of = [segment.plain(each).strip() for each in segment.raw(4).split(sub)]
+        test, of = _subcomponents(segment, 3), _subcomponents(segment, 4)
         code = "&".join(filter(None, test[:2]))
         analyte = "&".join(filter(None, of[:2]))
         return (f"{code}/{analyte}" if analyte else code), (test[2] or None) if len(test) > 2 else None
@@ -125,7 +123,7 @@ class CepheidGenexpertHl7(Hl7Driver):
         found = super().observation(segment, context)
         if not isinstance(found, Observation):
             return found
-        chain = [segment.plain(each).strip() for each in segment.repeats(18)]
+        chain = [segment.plain(each).strip() for each in segment.repeats(18)] if segment.raw(18) else []
         chain += [""] * (6 - len(chain))
         expiry, lot, cartridge, module, instrument, _ = chain[:6]
         said = ((f"cartridge {cartridge}",) if cartridge else ()) + ((f"expires {expiry}",) if expiry else ())
@@ -188,7 +186,15 @@ class CepheidGenexpertHl7(Hl7Driver):
 
 def _unescaped(text: str) -> str:
     """``\\Zhhhh\\``: a letter outside Latin-1 (UTF-16)."""
-    return _UTF16.sub(lambda match: chr(int(match[1], 16)), text)
+    return _UTF16.sub(lambda match: chr(int(match[1], 16)), text) if "\\Z" in text else text
+
+
+def _subcomponents(segment: Segment, number: int) -> list[str]:
+    raw = segment.raw(number)
+    parts = raw.split(segment.delimiters.sub)
+    if segment.rare or " " in raw or segment.delimiters.escape in raw:
+        return [segment.plain(each).strip() for each in parts]
+    return parts
 
 
 def _order(number: int, order: Order, code: str, now: datetime) -> list[list[str]]:
