@@ -55,7 +55,7 @@ def opened(payload: bytes) -> tuple[Announcement | None, bytes]:
     try:
         head = json.loads(line.removeprefix(MARK))
         found = Announcement(str(head["name"]), int(head["size"]), str(head["sha256"]), head.get("encoding"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):  # a size of 1e999
         return None, payload
     return found, content
 
