@@ -12,6 +12,7 @@ from protocols.driver import Driver, discover
 from protocols.links.astm_frames import AstmOptions, build_frame, cut_message
 from protocols.messages.charset import decode_text
 from protocols.model import HostQuery, Item, Observation, Order, Undecoded
+from tools import text_driver_code
 from tools.anonymise import Anonymiser
 
 _MESSAGES = 12
@@ -39,6 +40,8 @@ class Capture:
     frames: list[tuple[FrameText, ...]]
     """The frames as they were cut on the line; () where the capture kept none."""
     items: list[list[Item]]
+    framing: str = ""
+    """Of a family of texts: its name in `protocols.links.text_framing`."""
     warnings: list[str] = field(default_factory=list)
     free_texts: list[str] = field(default_factory=list)
     replaced: int = 0
@@ -56,17 +59,25 @@ def read_captures(files: Sequence[Path], kept: Sequence[str] = ()) -> Capture:
     """The messages of the files, anonymised. Raises `NoDriver`."""
     messages: list[Message] = []
     warnings: list[str] = []
+    framings = set()
     for file in files:
-        for piece in pieces(file.read_bytes()):
+        found = pieces(file.read_bytes())
+        if any(each.readers and each.readers[0].id == "generic_text" for each in found if isinstance(each, Message)):
+            framing, texts = text_driver_code.framed(file.read_bytes())
+            framings.add(framing)
+            found = [Message(text) for text in texts]
+        for piece in found:
             if isinstance(piece, Message):
                 messages.append(piece)
             else:
                 warnings.append(f"{file.name}: left out, {piece.reason}: {piece.text[:60]!r}")
     if not messages:
         raise NoDriver("\n".join(["nothing in the capture is a message that any family knows", *warnings]))
+    if len(framings) > 1:
+        raise NoDriver(f"the captures are framed in different ways: {', '.join(sorted(framings))}")
     reader = _generic_reader(messages)
     people = Anonymiser()
-    capture = Capture(reader.protocol, [], [], [], warnings)
+    capture = Capture(reader.protocol, [], [], [], "".join(framings), warnings)
     for message in messages:
         if reader.protocol == "poct1a" and not _from_device(message.payload):
             continue
@@ -91,6 +102,8 @@ def _generic_reader(messages: Sequence[Message]) -> Driver:
         if not driver.id.startswith("generic_") and match.score > 0.1:
             raise NoDriver(f"{driver.id} reads this instrument already ({match.reason}): correct that driver instead")
         family = family or driver.protocol
+    if family == "file":
+        raise NoDriver("a table needs no driver of its own: name its columns in the options of generic_file")
     generic = discover().get(f"generic_{family}")
     if generic is None:
         raise NoDriver(f"there is no generic driver of the family {family!r} to start from")
@@ -188,6 +201,8 @@ def on_the_line(capture: Capture, number: int) -> list[bytes]:
     payload = capture.payloads[number]
     if capture.protocol == "hl7":
         return [b"\x0b" + payload + b"\x1c\r"]
+    if capture.protocol == "text":
+        return [text_driver_code.FRAMINGS[capture.framing].wrap(payload)]
     if capture.protocol != "astm":
         return [payload]
     if capture.frames[number]:

@@ -18,7 +18,6 @@ Step = tuple[str, bytes]
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 _ACK = b"\x06"
-_PAUSE_S = 1.0
 _NAMES = {
     0: "NUL", 1: "SOH", 2: "STX", 3: "ETX", 4: "EOT", 5: "ENQ", 6: "ACK", 10: "LF", 11: "VT", 12: "FF", 13: "CR",
     21: "NAK", 23: "ETB", 28: "FS", 29: "GS", 30: "RS",
@@ -59,27 +58,35 @@ def play(driver: Driver, chunks: Sequence[bytes], orders: Sequence[Order]) -> li
     """The instrument says each chunk when we have answered the one before; it accepts whatever we send."""
     link = driver.new_link()
     steps: list[Step] = []
+    now = 0.0
+    silence_s = getattr(getattr(driver, "link_options", None), "idle_end_s", None)
     known: dict[str, list[Order]] = {}
     for order in orders:
         known.setdefault(order.specimen, []).append(order)
 
     def said(data: bytes) -> bytes:
         steps.append(("device", data))
-        events: list[LinkEvent] = [*link.wake(0.0), *link.receive(data, 0.0)]
+        return heard([*link.wake(now), *link.receive(data, now)])
+
+    def heard(events: list[LinkEvent]) -> bytes:
         while events:
             event = events.pop(0)
             if isinstance(event, FrameReceived):
-                events += link.acknowledge(event.frame_id, 0.0)
+                events += link.acknowledge(event.frame_id, now)
             elif isinstance(event, MessageReceived):
                 decoded = driver.decode(event.payload)
                 asked = _asked(decoded.items, known)
                 for reply in driver.respond(event.payload, decoded, asked, NOW):
-                    link.send(reply, 0.0)
-            events += link.wake(0.0)
+                    link.send(reply, now)
+            events += link.wake(now)
         return link.bytes_to_send()
 
     for chunk in chunks:
         written = said(chunk)
+        if silence_s is not None:
+            now += silence_s + 1
+            steps.append(("wait", b"%g" % (silence_s + 1)))
+            written += heard(link.wake(now))
         while written:
             steps.append(("host", written))
             ours = driver.protocol == "astm" and written[-1:] in (b"\x05", b"\n")
@@ -97,13 +104,20 @@ def _asked(items: Sequence[Item], known: Mapping[str, list[Order]]) -> Mapping[s
 def write_case(folder: Path, driver: Driver, chunks: Sequence[bytes], orders: Sequence[Order], remark: str) -> None:
     """`dialogue.txt` with both sides and `items.jsonl` with what they hold. Raises `NotWritable`."""
     charset, xml = charset_of(chunks), driver.protocol == "poct1a"
+
+    def shown(kind: str, data: bytes) -> str:
+        return data.decode() if kind == "wait" else readable(data, charset, xml=xml)
+
     lines = [f"# {remark}", f"@ now {NOW:%Y-%m-%dT%H:%M:%S}"]
     if charset != "utf-8":
         lines.append(f"@ charset {charset}")
     if xml:
         lines.append("@ xml")
     lines += [f"@ order {order.specimen} {' '.join(order.codes)}" for order in orders]
-    lines += [f"{kind}: {readable(data, charset, xml=xml)}" for kind, data in play(driver, chunks, orders)]
+    lines += [
+        f"{kind}: {data.decode() if kind == 'wait' else readable(data, charset, xml=xml)}"
+        for kind, data in play(driver, chunks, orders)
+    ]
     folder.mkdir(parents=True)
     (folder / "dialogue.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "items.jsonl").write_text("", encoding="utf-8")

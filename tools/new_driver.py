@@ -19,6 +19,7 @@ from string import Template
 from protocols.driver import Driver, discover
 from protocols.messages.astm import STANDARD, read_message
 from protocols.model import Observation
+from tools import text_driver_code
 from tools.capture_cases import Capture, NewCase, NoDriver, cases, read_captures, undecoded
 from tools.dialogue import NotWritable, write_case
 from tools.driver_fingerprint import FAMILIES
@@ -38,7 +39,7 @@ $imports
 
 # Channels seen in the capture, with the unit as sent: what the laboratory maps to its tests.
 $channels
-
+$constants
 
 class $class_name($base):
     id: ClassVar[str] = "$name"
@@ -51,7 +52,7 @@ $cited
 $more
     def fingerprint(self, payload: bytes) -> Match:
 $fingerprint
-''')
+$methods''')
 
 _TEST = Template('''"""What the capture of $vendor $model showed, by eye.
 
@@ -100,6 +101,8 @@ def create(root: Path, name: str, files: Sequence[Path], vendor: str | None, mod
     for item in undecoded(known.capture):
         print(f"note: not understood, {item.reason}: {item.text[:80]!r}")
     print(f"{known.capture.replaced} names and numbers were replaced by others of the same shape.")
+    if known.capture.protocol == "text":
+        print("Every line of a text is free: read the transcript before you commit, a line may name people.")
     if known.capture.free_texts:
         print("Read these free texts before you commit, they may name people:")
         for text in known.capture.free_texts[:40]:
@@ -109,6 +112,9 @@ def create(root: Path, name: str, files: Sequence[Path], vendor: str | None, mod
     tests = [str(path) for path in written if path.name.startswith("test_")]
     command = [sys.executable, "-m", "pytest", "-q", "tests/contracts/test_driver_contract.py", *tests, "-k", name]
     return subprocess.run(command, cwd=root, check=False).returncode
+
+
+_BASES = {"astm": "AstmDriver", "hl7": "Hl7Driver", "poct1a": "Poct1aDriver", "text": "PrintoutDriver"}
 
 
 class Named:
@@ -121,17 +127,26 @@ class Named:
         self.name = name
         digests = ", ".join(f"{file.name} ({hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" for file in files)
         self.source = _quotable(f"capture {digests}")
-        self.fingerprint, found, self.more_imports = FAMILIES[capture.protocol](
-            capture.payloads[0], model, {each.code for each in capture.observations}
-        )
+        codes = list(dict.fromkeys(each.code for each in capture.observations))
+        self.constants = self.members = self.methods = ""
+        if capture.protocol == "text":
+            self.fingerprint, found = text_driver_code.fingerprint(capture.payloads, model, codes)
+            self.more_imports = [*text_driver_code.IMPORTS]
+            self.more_imports.append(f"from protocols.links.text_framing import {capture.framing}")
+            self.constants = text_driver_code.constants(codes)
+            self.members = text_driver_code.members(capture.framing)
+            self.methods = text_driver_code.METHODS
+        else:
+            self.fingerprint, found, self.more_imports = FAMILIES[capture.protocol](capture.payloads[0], model, codes)
         self.model = _quotable(model or found or name)
         self.vendor = _quotable(vendor or name.split("_")[0].capitalize())
 
     def driver(self) -> str:
         capture = self.capture
-        base = {"astm": "AstmDriver", "hl7": "Hl7Driver", "poct1a": "Poct1aDriver"}[capture.protocol]
+        base = _BASES[capture.protocol]
         imports = ["from typing import ClassVar\n", "from protocols.driver import Match, Status", *self.more_imports]
-        imports.append(f"from protocols.{capture.protocol}_driver import {base}")
+        if capture.protocol != "text":
+            imports.append(f"from protocols.{capture.protocol}_driver import {base}")
         asks = capture.asks and capture.protocol == "astm"
         return _HEAD.substitute(
             name=self.name,
@@ -144,7 +159,9 @@ class Named:
             imports="\n".join(imports),
             channels="\n".join(f"#   {line}" for line in channels(capture)),
             base=base,
-            more="    answers_host_queries: ClassVar[bool] = True\n" if asks else "",
+            more="    answers_host_queries: ClassVar[bool] = True\n" if asks else self.members,
+            constants=self.constants,
+            methods=self.methods,
             fingerprint=textwrap.indent(self.fingerprint, " " * 8),
         )
 

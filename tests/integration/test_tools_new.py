@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import reduce
+from operator import xor
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,10 @@ POCT1A = (
     b'<SVC.observation_dttm V="2026-11-02T08:00:00"/><PT><PT.patient_id V="4711002"/><PT.name V="Lovelace Ada"/>'
     b'<OBS><OBS.observation_id V="QGlu"/><OBS.value V="5.2" U="mmol/L"/></OBS></PT></SVC></OBS.R01>'
 )
+SLIP = (
+    b"** QUILLMETER BLOOD GAS **\r\nDate: 02 NOV 26 10:22\r\nPatient ID : 4711002\r\nName : Lovelace Ada\r\n"
+    b"------\r\npH    7.431\r\npCO2  34.86 mmHg\r\nNa    146.8 mmol/L H\r\nTHANK YOU\r\n"
+)
 PEOPLE = (b"Lovelace", b"Ada", "王小明".encode(), b"4711002", b"26110200017", b"SN4400219", b"S440021", b"19151210")
 
 
@@ -94,6 +100,9 @@ def written(folder: Path, name: str) -> dict[str, bytes]:
         ("astm_bare", ASTM.replace(b"\r", b"\n")),
         ("hl7", b"\x0b" + HL7 + b"\x1c\r"),
         ("poct1a", POCT1A),
+        ("text", SLIP),
+        ("text_framed", b"".join(b"\x02" + SLIP + b"\x03" for _ in range(2))),
+        ("text_checked", b"\x02" + SLIP + b"\x03" + bytes([reduce(xor, SLIP + b"\x03")])),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -106,11 +115,13 @@ def test_a_new_driver_from_a_capture_is_green_at_once(copy_of_the_code: Path, fa
     for name, content in files.items():
         assert not [each for each in PEOPLE if each in content], f"a person or a serial number is left in {name}"
     driver = files["protocols/instruments/acme_quill.py"].decode()
-    assert "Quill" in driver, "recognised by its name"
-    assert "GLU" in driver or "QGlu" in driver, "the channels seen"
+    assert "quill" in driver.split("fingerprint")[1].lower(), "recognised by its name"
+    assert any(code in driver for code in ("GLU", "QGlu", "pCO2")), "the channels seen"
     assert "capture.bin" in driver
     sources = [str(copy_of_the_code / name) for name in files if name.endswith(".py")]
-    types = [["mypy", "--strict"]] if family == "poct1a" else []  # a cold run over the package: once is enough
+    types = (
+        [["mypy", "--strict"]] if family in ("poct1a", "text") else []
+    )  # a cold run over the package: once is enough
     for check in (["ruff", "check"], ["ruff", "format", "--check"], *types):
         done = subprocess.run([sys.executable, "-m", *check, *sources], cwd=copy_of_the_code, capture_output=True)
         assert done.returncode == 0, done.stdout.decode()
@@ -169,3 +180,23 @@ def test_without_a_capture_protocol_vendor_and_model_are_asked_for(copy_of_the_c
     result = new(copy_of_the_code, "driver", "acme_a100", "--protocol", "astm")
     assert result.returncode == 2
     assert "--vendor, --model" in result.stderr
+
+
+def test_a_printed_slip_becomes_labels_of_its_own(copy_of_the_code: Path) -> None:
+    capture = captured(copy_of_the_code, SLIP)
+    assert new(copy_of_the_code, "driver", "acme_quill", "--from", str(capture)).returncode == 0
+    items = read_case(copy_of_the_code / "tests/transcripts/acme_quill/results").items
+    results = [item for item in items if item["kind"] == "observation"]
+    found = [(item["code"], item["value"], item.get("unit"), item.get("flags")) for item in results]
+    assert found == [("pH", "7.431", None, None), ("pCO2", "34.86", "mmHg", None), ("Na", "146.8", "mmol/L", ["H"])]
+    assert {len(item["specimen"]) for item in results} == {7}, "the shape of the number stays"
+    assert [item["detail"] for item in items if item["kind"] == "event"][-1] == "THANK YOU", "nothing is dropped"
+
+
+def test_a_table_needs_no_driver_of_its_own(copy_of_the_code: Path) -> None:
+    capture = captured(
+        copy_of_the_code, b"Sample ID,Test,Result,Unit\n26110200017,GLU,5.2,mmol/L\n26110200017,K,4.1,mmol/L\n"
+    )
+    result = new(copy_of_the_code, "driver", "acme_table", "--from", str(capture))
+    assert result.returncode == 2
+    assert "generic_file" in result.stderr
