@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -22,13 +23,18 @@ from paho.mqtt.properties import Properties
 from edge.config import CloudSection
 from edge.errors import BrokerUnreachable
 from edge.faults import where
+from edge.tls import FloorContext, client_context, explain
 
-_KEEP_ALIVE_S = 30
+KEEP_ALIVE_S = 30
+"""A connection on which nothing comes is asked for a sign of life after this long, and given up after twice as long."""
 _CONNECT_TIMEOUT_S = 15.0
 _SOCKET_TIMEOUT_S = 10.0
 _SESSION_EXPIRY_S = 30 * 86400
 _IN_FLIGHT = 20
 """Publishes without PUBACK at most: what a stock broker takes at once."""
+_PACKET_TOO_LARGE = 149
+_TCP_USER_TIMEOUT_S = 30
+"""What we sent and nobody confirms breaks the connection after this long, not after the kernel's quarter of an hour."""
 
 log = structlog.get_logger()
 
@@ -38,10 +44,27 @@ OnMessage = Callable[[str, bytes], None]
 class BrokerConnection:
     """`connect`, then `publish` until `ended` is done. Use once."""
 
-    def __init__(self, settings: CloudSection, client_id: str, on_message: OnMessage) -> None:
-        """`on_message(topic, payload)` is called on the event loop; its faults are logged and go no further."""
+    def __init__(
+        self,
+        settings: CloudSection,
+        client_id: str,
+        on_message: OnMessage,
+        on_too_large: Callable[[str, int], None] = lambda _topic, _size: None,
+        *,
+        keep_alive_s: int = KEEP_ALIVE_S,
+    ) -> None:
+        """`on_message(topic, payload)` is called on the event loop; its faults are logged and go no further.
+
+        `on_too_large(topic, bytes)`: the broker answered that a publish is larger than it takes.
+        """
         self._settings = settings
         self._on_message = on_message
+        self._on_too_large = on_too_large
+        self._keep_alive_s = keep_alive_s
+        self._context: FloorContext | None = None
+        self._unanswered: dict[int, tuple[str, int]] = {}
+        self.max_packet_bytes: int | None = None
+        """What the broker said in its CONNACK; None: nothing."""
         self._loop_thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[str] = self._loop.create_future()
@@ -49,6 +72,8 @@ class BrokerConnection:
         self._subscribed: asyncio.Future[None] = self._loop.create_future()
         self._misc: asyncio.Task[None] | None = None
         self.refused_publishes = 0
+        self.refusal = ""
+        """Why the broker refused a publish last."""
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -67,22 +92,33 @@ class BrokerConnection:
         self._client.on_socket_register_write = self._on_register_write
         self._client.on_socket_unregister_write = self._on_unregister_write
 
-    async def connect(self, topic_filter: str) -> None:
-        """Connected and subscribed. Raises `BrokerUnreachable` with the reason."""
+    @property
+    def largest_unanswered(self) -> int:
+        """Bytes of the largest publish that the broker has not answered."""
+        return max((size for _, size in self._unanswered.values()), default=0)
+
+    async def connect(self, topic_filter: str, floor: datetime | None = None) -> None:
+        """Connected and subscribed. Raises `BrokerUnreachable` with the reason.
+
+        `floor`: the box does not trust its clock; it is this late at least.
+        """
         try:
-            await asyncio.wait_for(self._connect(topic_filter), _CONNECT_TIMEOUT_S)
+            await asyncio.wait_for(self._connect(topic_filter, floor), _CONNECT_TIMEOUT_S)
         except TimeoutError:
             self.close()
-            raise BrokerUnreachable("no answer") from None
-        except (OSError, ssl.SSLError, ValueError) as error:
+            raise BrokerUnreachable(f"{self._settings.host}:{self._settings.port} does not answer") from None
+        except OSError as error:
+            self.close()
+            raise BrokerUnreachable(explain(error, self._settings)) from error
+        except ValueError as error:
             self.close()
             raise BrokerUnreachable(str(error)) from error
         except BaseException:
             self.close()
             raise
 
-    async def _connect(self, topic_filter: str) -> None:
-        self._authenticate()
+    async def _connect(self, topic_filter: str, floor: datetime | None) -> None:
+        self._authenticate(floor)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = _SESSION_EXPIRY_S
         # Name look-up, connection and TLS block: not on the loop that serves the bench.
@@ -90,7 +126,7 @@ class BrokerConnection:
             self._client.connect,
             self._settings.host,
             self._settings.port,
-            _KEEP_ALIVE_S,
+            self._keep_alive_s,
             clean_start=False,
             properties=properties,
         )
@@ -99,7 +135,7 @@ class BrokerConnection:
         self._client.subscribe(topic_filter, qos=1)
         await self._subscribed
 
-    def _authenticate(self) -> None:
+    def _authenticate(self, floor: datetime | None) -> None:
         """Read at every connect: a renewed certificate or password is used from the next connection on."""
         settings = self._settings
         if settings.username is not None:
@@ -108,17 +144,19 @@ class BrokerConnection:
                 password = settings.password_file.read_text(encoding="utf-8").strip()
             self._client.username_pw_set(settings.username, password)
         if settings.uses_tls:
-            context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if settings.certificate_file is not None:
-                context.load_cert_chain(str(settings.certificate_file), str(settings.key_file))
-            self._client.tls_set_context(context)
+            self._context = client_context(settings, floor)
+            self._client.tls_set_context(self._context)
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """QoS 1. Raises `BrokerUnreachable` when the connection is gone."""
-        info = self._client.publish(topic, payload, qos=1)
+    def publish(self, topic: str, payload: bytes, expires_s: int | None = None) -> None:
+        """QoS 1; `expires_s`: not worth delivering later. Raises `BrokerUnreachable` when the connection is gone."""
+        properties = None
+        if expires_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = expires_s
+        info = self._client.publish(topic, payload, qos=1, properties=properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise BrokerUnreachable(mqtt.error_string(info.rc))
+        self._unanswered[info.mid] = topic, len(payload)
 
     def close(self) -> None:
         """Say good-bye if that is possible; `ended` is done afterwards."""
@@ -129,6 +167,8 @@ class BrokerConnection:
         self._end("closed by the box")
 
     def _end(self, reason: str) -> None:
+        if self._context is not None and self._context.fault is not None:
+            reason = explain(self._context.fault, self._settings)
         if not self.ended.done():
             self.ended.set_result(reason)
         for waiting in (self._connected, self._subscribed):
@@ -144,10 +184,11 @@ class BrokerConnection:
 
     # ------------------------------------------------------------------ paho's callbacks
 
-    def _on_connect(self, _client: Any, _userdata: Any, _flags: Any, reason_code: Any, _properties: Any) -> None:
+    def _on_connect(self, _client: Any, _userdata: Any, _flags: Any, reason_code: Any, properties: Any) -> None:
         if reason_code.is_failure:
-            self._end(str(reason_code))
+            self._end(f"the broker refused the connection: {reason_code}")
         elif not self._connected.done():
+            self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
             self._connected.set_result(None)
 
     def _on_subscribe(self, _client: Any, _userdata: Any, _mid: int, reason_codes: Any, _properties: Any) -> None:
@@ -157,12 +198,19 @@ class BrokerConnection:
         elif not self._subscribed.done():
             self._subscribed.set_result(None)
 
-    def _on_publish(self, _client: Any, _userdata: Any, _mid: int, reason_code: Any, _properties: Any) -> None:
-        if reason_code.is_failure:
-            self.refused_publishes += 1
-            log.error("broker.refused_publish", reason=str(reason_code))
+    def _on_publish(self, _client: Any, _userdata: Any, mid: int, reason_code: Any, _properties: Any) -> None:
+        topic, size = self._unanswered.pop(mid, ("", 0))
+        if not reason_code.is_failure:
+            return
+        self.refused_publishes += 1
+        self.refusal = str(reason_code)
+        log.error("broker.refused_publish", topic=topic, bytes=size, reason=self.refusal)
+        if reason_code.value == _PACKET_TOO_LARGE:
+            self._on_too_large(topic, size)
 
     def _on_disconnect(self, _client: Any, _userdata: Any, _flags: Any, reason_code: Any, _properties: Any) -> None:
+        if reason_code.value == _PACKET_TOO_LARGE and self._unanswered and not self.ended.done():
+            self._on_too_large(*max(self._unanswered.values(), key=lambda each: each[1]))
         self._end(str(reason_code))
 
     def _on_paho_message(self, _client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
@@ -180,6 +228,7 @@ class BrokerConnection:
         if self.ended.done():  # given up while the thread was still connecting
             opened.close()
         elif opened.fileno() >= 0:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TCP_USER_TIMEOUT_S * 1000)
             self._loop.add_reader(opened, self._readable)
 
     def _readable(self) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import structlog
 
-from edge.clock import Clock
+from edge.clock import Clock, kernel_synchronised, restore, save
 from edge.config import BoxConfig
 from edge.errors import StoreError
 from edge.forwarder import Forwarder
@@ -22,6 +22,7 @@ from edge.supervise import supervise
 
 _MEGABYTE = 1024 * 1024
 _PRUNE_EVERY_S = 10.0
+_SAVE_CLOCK_EVERY_S = 600.0
 _WATCHED_S = 3.0
 _GROUP_WAIT_S = 0.0
 _SWITCH_INTERVAL_S = 0.001
@@ -35,7 +36,8 @@ class Daemon:
 
     def __init__(self, config: BoxConfig) -> None:
         self._config = config
-        self._clock = Clock()
+        self._clock = Clock(synchronised=kernel_synchronised)
+        self._clock_file = config.store.path.with_name(config.store.path.name + ".clock")
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -52,12 +54,13 @@ class Daemon:
 
     async def _serve(self, store: Store, reader: Reader) -> None:
         """Open frames become messages, then the ports open, then the cloud is looked for."""
+        restore(self._clock, self._clock_file)
         newest = reader.newest_time()
         if newest is not None:
             self._clock.not_before(newest)
         served: dict[str, Served] = {}
         health = Health(self._config, store, reader, self._clock, served)
-        forwarder = Forwarder(self._config, store, health.gateway_state)
+        forwarder = Forwarder(self._config, store, health.gateway_state, self._clock)
         open_frames = reader.open_frames()
         for section in self._config.links:
             session = Session(section, store, reader, self._clock, forwarder.announce)
@@ -72,6 +75,7 @@ class Daemon:
         ]
         tasks.append(asyncio.create_task(supervise("forwarder", forwarder.run)))
         tasks.append(asyncio.create_task(supervise("pruning", lambda: self._prune(store))))
+        tasks.append(asyncio.create_task(supervise("clock", self._save_clock)))
         tasks.append(asyncio.create_task(supervise("health", lambda: self._report(health, forwarder))))
         log.info("box.started", gateway=self._config.gateway.id, epoch=store.epoch, links=len(served))
         await _stop_signal()
@@ -79,6 +83,13 @@ class Daemon:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        save(self._clock, self._clock_file)
+
+    async def _save_clock(self) -> None:
+        """For a box that wakes up without a clock: it is later than this."""
+        while True:
+            await asyncio.sleep(_SAVE_CLOCK_EVERY_S)
+            save(self._clock, self._clock_file)
 
     async def _prune(self, store: Store) -> None:
         def done(_dropped: int | None, error: StoreError | None) -> None:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
 from edge.errors import StoreError
 from edge.store.ledger import Ledger
 from edge.store.store import Store
-from protocols.uplink.envelope import GapRequest, Receipt, UplinkError, Worklist, parse_topic
+from protocols.uplink.counts import CountRequest
+from protocols.uplink.down import GapRequest, Receipt, TimeNotice, Worklist
+from protocols.uplink.topics import UplinkError, parse_topic
 
 log = structlog.get_logger()
 
@@ -25,6 +28,7 @@ class DownlinkCounts:
     receipts: int = 0
     worklists: int = 0
     gap_requests: int = 0
+    count_requests: int = 0
     unreadable: int = 0
     worklist_gaps: int = 0
 
@@ -40,6 +44,8 @@ class Downlink:
         on_receipt: Callable[[Receipt], None],
         on_worklist: Callable[[], None],
         on_gap: Callable[[GapRequest], None],
+        on_count: Callable[[CountRequest], None],
+        on_time: Callable[[datetime], None],
     ) -> None:
         """`on_worklist`: the revision moved, or a publish is missing; either way the cloud must hear where we stand."""
         self._store = store
@@ -47,6 +53,8 @@ class Downlink:
         self._on_receipt = on_receipt
         self._on_worklist = on_worklist
         self._on_gap = on_gap
+        self._on_count = on_count
+        self._on_time = on_time
         self._missed_before: int | None = None
         self.counts = DownlinkCounts()
 
@@ -59,6 +67,10 @@ class Downlink:
                 self._worklist(Worklist.from_bytes(payload))
             elif kind == "gap":
                 self._gap(GapRequest.from_bytes(payload))
+            elif kind == "count":
+                self._count(CountRequest.from_bytes(payload))
+            elif kind == "time":
+                self._on_time(TimeNotice.from_bytes(payload).at)
             else:
                 raise UplinkError(f"nothing is known of down/{kind}")
         except UplinkError as error:
@@ -122,3 +134,10 @@ class Downlink:
             return
         self.counts.gap_requests += 1
         self._on_gap(request)
+
+    def _count(self, request: CountRequest) -> None:
+        if request.epoch != self._store.epoch:
+            log.info("count.of_another_epoch", link=request.link, epoch=request.epoch)
+            return
+        self.counts.count_requests += 1
+        self._on_count(request)

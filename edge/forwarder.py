@@ -7,30 +7,31 @@ notice whether the cloud is there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import structlog
 
 from edge.broker import BrokerConnection
+from edge.clock import Clock
+from edge.clock_eras import ClockEras
 from edge.config import BoxConfig
 from edge.downlink import Downlink
 from edge.errors import BrokerUnreachable
-from edge.flight import Flight
+from edge.flight import Flight, Turn
+from edge.packing import Packet, SizeLimit, pack
 from edge.ports.contract import Backoff
+from edge.reconciliation import Reconciliation
 from edge.store.store import Store
-from protocols.uplink.envelope import (
-    Envelope,
-    GapRequest,
-    GatewayState,
-    Message,
-    MessageState,
-    Receipt,
-    down_topic,
-    state_topic,
-    up_topic,
-)
+from edge.tls import own_validity
+from protocols.uplink import counts
+from protocols.uplink.down import GapRequest, Receipt
+from protocols.uplink.envelope import Message, MessageState
+from protocols.uplink.states import GatewayState
+from protocols.uplink.topics import down_topic, state_topic, up_topic
 
 _STATE_EVERY_S = 30.0
 _STATE_AT_MOST_EVERY_S = 0.5
@@ -38,8 +39,11 @@ _STABLE_AFTER_S = 10.0
 """A connection that lasted so long ends the run of failures; one that breaks at once does not."""
 _BATCH_BYTES = 256 * 1024
 _GAP_LIMIT = 500
+_GAP_BYTES = 4 * 1024 * 1024
 _LOOK_EVERY_S = 5.0
 _GAP_REQUESTS = 100
+_TIME_WAIT_S = 3.0
+"""A box without a clock waits so long for the cloud's before it sends times that it does not believe."""
 
 T = TypeVar("T")
 
@@ -49,20 +53,35 @@ log = structlog.get_logger()
 class Forwarder:
     """`state` makes what the box says of itself; `announce` is to be told of every durable message."""
 
-    def __init__(self, config: BoxConfig, store: Store, state: Callable[[], GatewayState]) -> None:
+    def __init__(
+        self, config: BoxConfig, store: Store, state: Callable[[], GatewayState], clock: Clock | None = None
+    ) -> None:
         self._gateway = config.gateway
         self._settings = config.cloud
         self._links = [each.id for each in config.links]
         self._store = store
         self._state = state
-        self._flight = Flight(config.cloud.window, config.cloud.receipt_timeout_s)
+        self._clock = clock or Clock()
+        self._eras = ClockEras(store, self._clock)
+        self._flight = Flight(config.cloud.window, config.cloud.receipt_timeout_s, config.cloud.batch)
+        self._limit = SizeLimit()
+        self._reconciliation = Reconciliation(config.gateway.id, store.path, self._clock)
         self._downlink = Downlink(
-            store, config.gateway.id, on_receipt=self._receipt, on_worklist=self._worklist_moved, on_gap=self._gap
+            store,
+            config.gateway.id,
+            on_receipt=self._receipt,
+            on_worklist=self._worklist_moved,
+            on_gap=self._gap,
+            on_count=self._reconciliation.asked,
+            on_time=self._time,
         )
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._gaps: list[GapRequest] = []
-        self._state_due = self._state_at = 0.0
+        self._state_due = self._state_at = self._time_until = 0.0
+        self._epoch = ""
+        self._certificate_until: datetime | None = None
+        self._refused = (0, "")
         self.connected = False
         self.reason = "not yet tried"
         self.published = 0
@@ -71,22 +90,33 @@ class Forwarder:
         self.connections = 0
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         downlink = self._downlink.counts
         return {
             "published_messages": self.published,
             "undecoded_messages": self.undecoded,
             "connections": self.connections,
             "under_way": self._flight.under_way,
+            "in_backlog": self._flight.backlog,
             "receipts": downlink.receipts,
             "worklists": downlink.worklists,
             "worklist_gaps": downlink.worklist_gaps,
             "gap_requests": downlink.gap_requests,
             "unreadable": downlink.unreadable,
+            "refused_publishes": self._refused[0],
+            "refusal": self._refused[1],
+            "payload_limit": self._limit.payload_bytes,
+            "counts_said": self._reconciliation.said,
+            "certificate_days": self._certificate_days(),
         }
 
     def announce(self, link: str) -> None:
         self._flight.announce(link)
+        self._wake.set()
+
+    def reconcile(self) -> None:
+        """Say at once what is held of every link, instead of at the next full hour."""
+        self._reconciliation.now_all()
         self._wake.set()
 
     async def run(self) -> None:
@@ -116,20 +146,29 @@ class Forwarder:
 
     async def _one_connection(self) -> str:
         """Connect and forward until the connection ends; why it did."""
-        connection = BrokerConnection(self._settings, self._gateway.id, self._downlink.on_message)
+        connection = BrokerConnection(self._settings, self._gateway.id, self._downlink.on_message, self._too_large)
+        validity = await self._read(own_validity, self._settings)
+        self._certificate_until = validity.not_after if validity else None
         try:
-            await connection.connect(down_topic(self._gateway.partition, self._gateway.id, "#"))
+            sure = self._clock.now().sure
+            topics = down_topic(self._gateway.partition, self._gateway.id, "#")
+            await connection.connect(topics, None if sure else self._clock.floor)
             self.connected, self.reason = True, ""
             self.connections += 1
+            self._limit.told(connection.max_packet_bytes)
             log.info("cloud.connected", host=self._settings.host, port=self._settings.port)
             self._flight.start_over()
             self._state_due = 0.0
+            self._time_until = self._loop.time() + _TIME_WAIT_S
             while not connection.ended.done():
-                await self._forward(connection)
-                await self._pause(connection)
+                busy = await self._forward(connection)
+                self._refused = connection.refused_publishes, connection.refusal
+                if not busy:
+                    await self._pause(connection)
+            self._limit.broke(connection.largest_unanswered)
             return connection.ended.result()
         except BrokerUnreachable as error:
-            return str(error)
+            return self._with_certificate(str(error))
         finally:
             self.connected = False
             connection.close()
@@ -147,64 +186,117 @@ class Forwarder:
         finally:
             waiting.cancel()
 
-    async def _forward(self, connection: BrokerConnection) -> None:
-        """Everything that may be sent now."""
+    async def _forward(self, connection: BrokerConnection) -> bool:
+        """Everything that may be sent now; True when there is more to do without waiting for anybody."""
         self._wake.clear()
         now = self._loop.time()
         if now >= self._state_due:
-            self._state_due, self._state_at = now + _STATE_EVERY_S, now
-            topic = state_topic(self._gateway.partition, self._gateway.id)
-            connection.publish(topic, self._state().to_bytes())
+            self._say_state(connection, now)
+        if now < self._time_until and not self._clock.now().sure:
+            self._loop.call_at(self._time_until, self._wake.set)
+            return False
         while self._gaps and not connection.ended.done():
             await self._answer_gap(connection, self._gaps.pop(0))
         for link in self._flight.overdue(now):
             log.warning("receipt.overdue", link=link)
-        while not connection.ended.done() and (turn := self._flight.next_link()) is not None:
-            await self._send_next(connection, *turn)
+        while not connection.ended.done() and (turn := self._flight.next_turn()) is not None:
+            await self._send_next(connection, turn)
+        return not connection.ended.done() and await self._count(connection)
 
-    async def _send_next(self, connection: BrokerConnection, link: str, after: int, room: int) -> None:
-        """One envelope of one link."""
-        self._flight.exhausted(link)  # an `announce` while we read says otherwise again
-        limit = min(room, self._settings.batch)
-        messages = await self._read(self._reader.undelivered, link, after, limit, _BATCH_BYTES)
+    def _say_state(self, connection: BrokerConnection, now: float) -> None:
+        self._state_due, self._state_at = now + _STATE_EVERY_S, now
+        state = replace(
+            self._state(),
+            certificate_days=self._certificate_days(),
+            clock_doubt=self._clock.doubt,
+            corrections=tuple(self._eras.corrections(self._store.epoch)),
+        )
+        payload = state.to_bytes()
+        if len(payload) > self._limit.payload_bytes:  # it would cost the connection, again and again
+            log.error("state.too_large", bytes=len(payload), limit=self._limit.payload_bytes)
+            return
+        # Half an hour's worth of old states in the broker's queue help nobody when the cloud is back.
+        connection.publish(state_topic(self._gateway.partition, self._gateway.id), payload, int(2 * _STATE_EVERY_S))
+
+    async def _send_next(self, connection: BrokerConnection, turn: Turn) -> None:
+        """One turn of one link."""
+        self._flight.reading(turn.link)  # an `announce` while we read says otherwise again
+        epoch, messages, packets = await self._read(self._take, turn)
+        if epoch != self._epoch:  # new numbers for everything
+            self._epoch = epoch
+            self._flight.start_over()
+            self._seen_through.clear()
+            if turn.after:
+                return
         if not messages:
+            self._flight.dry(turn.link)
             return
         for each in messages:
-            if each.state is MessageState.UNDECODED and each.sequence > self._seen_through.get(link, 0):
+            if each.state is MessageState.UNDECODED and each.sequence > self._seen_through.get(turn.link, 0):
                 self.undecoded += 1
                 facts = {"sequence": each.sequence, "driver": each.driver, "reason": each.reason}
-                log.warning("message.undecoded", link=link, **facts)
-        self._seen_through[link] = max(self._seen_through.get(link, 0), messages[-1].sequence)
-        await self._publish(connection, link, messages)
-        self._flight.sent(link, [each.sequence for each in messages], self._loop.time())
-        self._flight.announce(link)
+                log.warning("message.undecoded", link=turn.link, **facts)
+        self._seen_through[turn.link] = max(self._seen_through.get(turn.link, 0), messages[-1].sequence)
+        sizes = self._publish(connection, turn.link, packets)
+        more = len(messages) == turn.room or sum(sizes.values()) > _BATCH_BYTES // 4
+        self._flight.sent(turn.link, sizes, self._loop.time(), more=more)
 
-    async def _publish(self, connection: BrokerConnection, link: str, messages: Sequence[Message]) -> None:
-        envelope = Envelope(self._gateway.id, self._store.epoch, link, tuple(messages))
-        payload = await self._read(envelope.to_bytes)
-        connection.publish(up_topic(self._gateway.partition, self._gateway.id, link), payload)
-        self.published += len(messages)
+    def _take(self, turn: Turn) -> tuple[str, list[Message], list[Packet]]:
+        epoch = self._reader.value("epoch")
+        found = self._reader.undelivered(turn.link, turn.after, turn.room, _BATCH_BYTES)
+        if self._reader.value("epoch") != epoch:
+            return self._take(turn)
+        return epoch, found, self._pack(epoch, turn.link, found)
+
+    def _pack(self, epoch: str, link: str, messages: list[Message]) -> list[Packet]:
+        right = [self._eras.corrected(epoch, link, each) for each in messages]
+        return pack(self._gateway.id, epoch, link, right, self._limit.payload_bytes)
+
+    def _publish(self, connection: BrokerConnection, link: str, packets: list[Packet]) -> dict[int, int]:
+        """Bytes of each sequence."""
+        sizes: dict[int, int] = {}
+        for packet in packets:
+            topic = up_topic(self._gateway.partition, self._gateway.id, link, packet.kind)
+            for payload in packet.payloads:
+                connection.publish(topic, payload)
+            sizes |= dict.fromkeys(packet.sequences, packet.size // len(packet.sequences))
+        self.published += len(sizes)
+        return sizes
 
     async def _answer_gap(self, connection: BrokerConnection, request: GapRequest) -> None:
         """Send what the cloud misses, even what we hold for delivered. It asks again for what is still missing."""
         first = request.first
-        sent = 0
-        while first <= request.last and sent < _GAP_LIMIT and not connection.ended.done():
+        sent = size = 0
+        while first <= request.last and sent < _GAP_LIMIT and size < _GAP_BYTES and not connection.ended.done():
             limit = min(self._settings.batch, _GAP_LIMIT - sent)
             messages = await self._read(self._reader.between, request.link, first, request.last, limit, _BATCH_BYTES)
             if not messages:
                 break
-            await self._publish(connection, request.link, messages)
-            sent += len(messages)
+            packets = await self._read(self._pack, request.epoch, request.link, messages)
+            sizes = self._publish(connection, request.link, packets)
+            sent += len(sizes)
+            size += sum(sizes.values())
             first = messages[-1].sequence + 1
         log.info("gap.answered", link=request.link, first=request.first, last=request.last, sent=sent)
+
+    async def _count(self, connection: BrokerConnection) -> bool:
+        """A step of comparing what is held with the cloud; True when another one waits."""
+        if not self._reconciliation.due(self._loop.time(), self._links):
+            return False
+        said = await self._read(self._reconciliation.step)
+        if said is not None:
+            topic = up_topic(self._gateway.partition, self._gateway.id, said.link, counts.KIND)
+            connection.publish(topic, said.to_bytes())
+        return True
 
     async def _read(self, work: Callable[..., T], *arguments: object) -> T:
         """Reading and packing run beside the loop that serves the bench."""
         return await self._loop.run_in_executor(self._reading, work, *arguments)
 
     def _receipt(self, receipt: Receipt) -> None:
-        self._flight.received(receipt.link, receipt.through, receipt.also)
+        if receipt.at is not None:
+            self._clock.told(receipt.at)
+        self._flight.received(receipt.link, receipt.through, receipt.also, self._loop.time())
         self._wake.set()
 
     def _worklist_moved(self) -> None:
@@ -213,6 +305,26 @@ class Forwarder:
         self._wake.set()
 
     def _gap(self, request: GapRequest) -> None:
-        if len(self._gaps) < _GAP_REQUESTS:  # the cloud asks again
+        if len(self._gaps) < _GAP_REQUESTS and request not in self._gaps:  # the cloud asks again
             self._gaps.append(request)
             self._wake.set()
+
+    def _time(self, at: datetime) -> None:
+        self._clock.told(at)
+        self._worklist_moved()
+
+    def _too_large(self, topic: str, size: int) -> None:
+        if size < self._limit.payload_bytes or size == 0:
+            return  # of a publish that was under way when the limit was learned
+        self._limit.refused(size)
+
+    def _certificate_days(self) -> int | None:
+        if self._certificate_until is None:
+            return None
+        return (self._certificate_until - self._clock.now().at).days
+
+    def _with_certificate(self, reason: str) -> str:
+        days = self._certificate_days()
+        if days is None or days >= 0 or not self._clock.now().sure:
+            return reason
+        return f"{reason}; the box's certificate ran out on {self._certificate_until:%Y-%m-%d}"

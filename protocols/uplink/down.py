@@ -1,4 +1,4 @@
-"""What the cloud says to a box: receipts, requests for what it misses, worklists."""
+"""What the cloud says to a box: receipts, its time, requests for what it misses, worklists."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class Receipt:
     link: str
     through: int
     also: tuple[int, ...] = ()
+    at: datetime | None = None
+    """The cloud's clock when it said so: a box without a clock of its own goes by it."""
 
     def covers(self, sequence: int) -> bool:
         return sequence <= self.through or sequence in self.also
 
     def to_bytes(self) -> bytes:
-        return dump(
-            {"v": VERSION, "epoch": self.epoch, "link": self.link, "through": self.through, "also": list(self.also)}
-        )
+        data = {"v": VERSION, "epoch": self.epoch, "link": self.link, "through": self.through, "also": list(self.also)}
+        return dump(data if self.at is None else {**data, "at": self.at.isoformat()})
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Receipt:
@@ -37,9 +38,36 @@ class Receipt:
                 check_name(data["link"]),
                 int(data["through"]),
                 tuple(int(each) for each in data.get("also", ())),
+                _time(data.get("at")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UplinkError(f"not a receipt: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class TimeNotice:
+    """The cloud's clock, for a box that said that it does not trust its own."""
+
+    at: datetime
+
+    def to_bytes(self) -> bytes:
+        return dump({"v": VERSION, "at": self.at.isoformat()})
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> TimeNotice:
+        at = _time(load(payload).get("at"))
+        if at is None:
+            raise UplinkError("not a time: it has no zone, or there is none")
+        return cls(at)
+
+
+def _time(text: object) -> datetime | None:
+    """Of something that is only told beside: what cannot be read was not said."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
 
 
 @dataclass(frozen=True, slots=True)

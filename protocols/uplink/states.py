@@ -24,6 +24,17 @@ class LinkState:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockCorrection:
+    """Times of messages that the box sent as unsure, and knows better now: `received_at` was wrong by `shift_us`."""
+
+    link: str
+    first: int
+    last: int
+    shift_us: int
+    """Microseconds to add."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayState:
     """What a box says of itself at every connect, every 30 s and whenever its worklist revision moved."""
 
@@ -36,6 +47,11 @@ class GatewayState:
     """Every revision up to this one is stored on the box. 0: it has none and needs all."""
     links: tuple[LinkState, ...]
     bytes_free: int = 0
+    certificate_days: int | None = None
+    """Whole days until the box's certificate runs out, by the box's clock; None: it has none."""
+    clock_doubt: str = ""
+    """Why the box does not believe its clock."""
+    corrections: tuple[ClockCorrection, ...] = ()
 
     def to_bytes(self) -> bytes:
         return dump(
@@ -48,6 +64,9 @@ class GatewayState:
                 "software": self.software,
                 "worklist_revision": self.worklist_revision,
                 "bytes_free": self.bytes_free,
+                "certificate_days": self.certificate_days,
+                "clock_doubt": self.clock_doubt,
+                "corrections": [[each.link, each.first, each.last, each.shift_us] for each in self.corrections],
                 "links": [
                     {
                         "link": each.link,
@@ -76,6 +95,12 @@ class GatewayState:
                 software=str(data.get("software", "")),
                 worklist_revision=int(data.get("worklist_revision", 0)),
                 bytes_free=int(data.get("bytes_free", 0)),
+                certificate_days=None if data.get("certificate_days") is None else int(data["certificate_days"]),
+                clock_doubt=str(data.get("clock_doubt", "")),
+                corrections=tuple(
+                    ClockCorrection(check_name(link), int(first), int(last), int(shift_us))
+                    for link, first, last, shift_us in data.get("corrections", ())
+                ),
                 links=tuple(
                     LinkState(
                         link=check_name(each["link"]),
