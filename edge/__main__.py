@@ -35,6 +35,7 @@ def run(config: ConfigFile) -> None:
 @app.command()
 def check(config: ConfigFile) -> None:
     """Name every mistake of a configuration as `file:line: what — cure`; exit 1 if there is one."""
+    from edge.config import place_of
     from edge.config_file import load, missing_files
     from edge.errors import ConfigError
 
@@ -49,9 +50,7 @@ def check(config: ConfigFile) -> None:
         raise typer.Exit(1) from None
     typer.echo(f"{config}: good. Box {box.gateway.id}, campus {box.gateway.campus}, partition {box.gateway.partition}")
     for link in box.links:
-        settings = link.port.model_dump(mode="json", exclude_defaults=True)
-        place = ", ".join(f"{key} {value}" for key, value in settings.items())
-        typer.echo(f"  {link.id}: driver {link.driver}, {place}")
+        typer.echo(f"  {link.id}: driver {link.driver}, {place_of(link.port)}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The configuration of one box: frozen, typed, closed. Read once from a TOML file and handed down as values.
+"""The configuration of one box: frozen, typed, closed. Read from a TOML file and handed down as values.
 
 `config_file.load` makes it. Whether the files it names exist is asked by `edge check` only: a box whose certificate is
 gone still serves the bench.
@@ -7,183 +7,220 @@ gone still serves the bench.
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+import msgspec
+from msgspec import Meta
+from msgspec.structs import fields
 
-from protocols.uplink.envelope import UplinkError, check_name
+from protocols.uplink.topics import UplinkError, check_name
 
 AUTO = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a type cannot say of a value; beside it in `Annotated`."""
+
+    broken: Callable[[str], str]
+    """(value) -> why it cannot be taken, or ""."""
+
+
 def _name(value: str) -> str:
     try:
-        return check_name(value)
+        check_name(value)
     except UplinkError as error:
-        raise ValueError(str(error)) from None
+        return str(error)
+    return ""
 
 
 def _zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
-        raise ValueError(f"{value!r} is no time zone; take one like Asia/Shanghai")
-    return value
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return f"{value!r} is no time zone; take one like Asia/Shanghai"
+    return ""
 
 
 def _given(value: str) -> str:
-    if not value.strip():
-        raise ValueError("it is empty")
-    return value
+    return "" if value.strip() else "it is empty"
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Text = Annotated[str, AfterValidator(_given)]
-TimeZone = Annotated[str, AfterValidator(_zone)]
-FilePath = Annotated[Path, Field(strict=False)]
-TcpPort = Annotated[int, Field(ge=1, le=65535)]
+def _encoding(value: str) -> str:
+    try:
+        "".encode(value)
+    except LookupError:
+        return f"{value!r} is no character set that is known; take one like gb18030 or utf-8"
+    return _given(value)
 
 
-class Closed(BaseModel):
-    """Every section: no unknown key, no silent conversion, no change after loading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class GatewaySection(Closed):
-    id: Name = Field(description="the box's name as the cloud registered it")
-    campus: Name = Field(description="code of the campus the box stands in")
-    partition: int = Field(ge=0, le=255, description="the partition the cloud gave this box")
+Name = Annotated[str, Rule(_name)]
+Text = Annotated[str, Rule(_given)]
+TimeZone = Annotated[str, Rule(_zone)]
+Encoding = Annotated[str, Rule(_encoding)]
+TcpPort = Annotated[int, Meta(ge=1, le=65535)]
 
 
-class StoreSection(Closed):
-    path: FilePath = Field(description="the store's file, on a disk that honours fsync")
-    keep_delivered_days: int = Field(30, ge=0, le=3650)
+class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every section: no unknown key, no silent conversion, no change after loading.
+
+    A required key carries a `description`, which the file's author reads when it is missing.
+    """
+
+    def contradiction(self) -> str:
+        """What is wrong between its values; "" when nothing is."""
+        return ""
+
+
+class GatewaySection(Closed, frozen=True, kw_only=True):
+    id: Annotated[Name, Meta(description="the box's name as the cloud registered it")]
+    campus: Annotated[Name, Meta(description="code of the campus the box stands in")]
+    partition: Annotated[int, Meta(ge=0, le=255, description="the partition the cloud gave this box")]
+
+
+class StoreSection(Closed, frozen=True, kw_only=True):
+    path: Annotated[Path, Meta(description="the store's file, on a disk that honours fsync")]
+    keep_delivered_days: Annotated[int, Meta(ge=0, le=3650)] = 30
     """How long raw bytes and messages stay on the box after the cloud's receipt."""
-    max_megabytes: int = Field(4096, ge=1)
+    max_megabytes: Annotated[int, Meta(ge=1)] = 4096
     """Bound of the store's file. Near it delivered messages go early; undelivered never: then the bench is refused."""
 
 
-class CloudSection(Closed):
-    host: Text = Field(description="name or address of the broker")
+class CloudSection(Closed, frozen=True, kw_only=True):
+    host: Annotated[Text, Meta(description="name or address of the broker")]
     port: TcpPort = 8883
     username: Text | None = None
-    password_file: FilePath | None = None
+    password_file: Path | None = None
     tls: bool | None = None
     """Default: with TLS when one of the files below is given."""
-    ca_file: FilePath | None = None
-    certificate_file: FilePath | None = None
-    key_file: FilePath | None = None
-    window: int = Field(200, ge=1, le=10_000)
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    window: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """Messages sent and not yet covered by a receipt, at most."""
-    batch: int = Field(20, ge=1, le=1000)
+    batch: Annotated[int, Meta(ge=1, le=1000)] = 20
     """Messages in one publish, at most."""
-    receipt_timeout_s: float = Field(300.0, gt=0, strict=False)
+    receipt_timeout_s: Annotated[float, Meta(gt=0)] = 300.0
     """A message without a receipt is sent again after this long (and after every reconnect)."""
-    reconnect_longest_s: float = Field(300.0, gt=0, strict=False)
+    reconnect_longest_s: Annotated[float, Meta(gt=0)] = 300.0
     """Bound of the wait between two attempts to connect; the wait itself is drawn between 0 and the bound."""
 
-    @model_validator(mode="after")
-    def _certificate_with_key(self) -> CloudSection:
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file go together")
-        return self
+    def contradiction(self) -> str:
+        alone = (self.certificate_file is None) != (self.key_file is None)
+        return "certificate_file and key_file go together" if alone else ""
 
     @property
     def uses_tls(self) -> bool:
         return bool(self.ca_file or self.certificate_file) if self.tls is None else self.tls
 
 
-class TcpListen(Closed):
+class TcpListen(Closed, frozen=True, kw_only=True):
     """The instrument connects to us; a new connection replaces the old one."""
 
-    kind: Literal["tcp_listen"]
+    kind: Literal["tcp_listen"] = "tcp_listen"
     host: Text = "0.0.0.0"  # noqa: S104 - instruments are on the bench's own network
-    port: TcpPort = Field(description="the TCP port that the instrument connects to")
-    peers: tuple[str, ...] = Field((), strict=False)
+    port: Annotated[TcpPort, Meta(description="the TCP port that the instrument connects to")]
+    peers: tuple[str, ...] = ()
     """Addresses that may connect; empty: any."""
 
 
-class TcpDial(Closed):
+class TcpDial(Closed, frozen=True, kw_only=True):
     """We connect to the instrument or to its serial server."""
 
-    kind: Literal["tcp_dial"]
-    host: Text = Field(description="address of the instrument")
-    port: TcpPort = Field(description="the TCP port of the instrument")
+    kind: Literal["tcp_dial"] = "tcp_dial"
+    host: Annotated[Text, Meta(description="address of the instrument")]
+    port: Annotated[TcpPort, Meta(description="the TCP port of the instrument")]
 
 
-class SerialLine(Closed):
+class SerialLine(Closed, frozen=True, kw_only=True):
     """A tty, or a pty that stands in for one."""
 
-    kind: Literal["serial"]
-    device: FilePath = Field(description="the line's device, such as /dev/ttyUSB0")
-    baud_rate: int = Field(9600, ge=50, le=4_000_000)
+    kind: Literal["serial"] = "serial"
+    device: Annotated[Path, Meta(description="the line's device, such as /dev/ttyUSB0")]
+    baud_rate: Annotated[int, Meta(ge=50, le=4_000_000)] = 9600
     data_bits: Literal[5, 6, 7, 8] = 8
     parity: Literal["none", "even", "odd", "mark", "space"] = "none"
     stop_bits: Literal[1, 2] = 1
     flow_control: Literal["none", "rtscts", "xonxoff"] = "none"
 
 
-class FileDrop(Closed):
+class FileDrop(Closed, frozen=True, kw_only=True):
     """A folder into which the instrument's program writes its results.
 
     A file is taken when it is complete: it stopped changing, or what `end_mark` or `end_text` waits for is there. It is
     moved into `taken/` below the folder when it is durable, never before, and never deleted.
     """
 
-    kind: Literal["file_drop"]
-    folder: FilePath = Field(description="the folder that the instrument's program writes into")
+    kind: Literal["file_drop"] = "file_drop"
+    folder: Annotated[Path, Meta(description="the folder that the instrument's program writes into")]
     pattern: Text = "*"
     """Names of result files, such as "*.csv"; files that begin with a dot never count."""
-    encoding: Text | None = None
+    encoding: Encoding | None = None
     """The files' character set, such as "gb18030"; without it each file is looked at."""
-    settle_s: float = Field(2.0, ge=0, le=3600, strict=False)
+    settle_s: Annotated[float, Meta(ge=0, le=3600)] = 2.0
     """A file that did not change for so long has been written to its end. 0: it is renamed into place when complete."""
     end_mark: Text | None = None
     """A suffix such as ".ok": x.csv is complete when x.csv.ok lies beside it."""
     end_text: Text | None = None
     """What the last line of a complete file holds."""
-    max_kilobytes: int = Field(16 * 1024, ge=1, le=64 * 1024)
+    max_kilobytes: Annotated[int, Meta(ge=1, le=64 * 1024)] = 16 * 1024
     """A larger file stays where it is, and the link says so."""
-    look_every_s: float = Field(1.0, gt=0, le=3600, strict=False)
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str | None) -> str | None:
-        try:
-            "".encode(value or "utf-8")
-        except LookupError:
-            raise ValueError(f"{value!r} is no character set that is known; take one like gb18030 or utf-8") from None
-        return value
+    look_every_s: Annotated[float, Meta(gt=0, le=3600)] = 1.0
 
 
-PortSection = Annotated[TcpListen | TcpDial | SerialLine | FileDrop, Field(discriminator="kind")]
+PortSection = TcpListen | TcpDial | SerialLine | FileDrop
 
 
-class LinkSection(Closed):
+def place_of(port: PortSection) -> str:
+    """Where an instrument is, for people: what differs from the defaults, such as "kind tcp_listen, port 5001"."""
+    settings = [(each.name, getattr(port, each.name), each.default) for each in fields(port)]
+    return ", ".join(f"{name} {value}" for name, value, default in settings if name == "kind" or value != default)
+
+
+class LinkSection(Closed, frozen=True, kw_only=True):
     """One instrument's line."""
 
-    id: Name = Field(description="the line's name in the cloud, unique on this box")
-    driver: str = Field(description=f'the instrument\'s driver, or "{AUTO}" to recognise each message')
-    port: PortSection = Field(description='such as { kind = "tcp_listen", port = 5001 }')
+    id: Annotated[Name, Meta(description="the line's name in the cloud, unique on this box")]
+    driver: Annotated[str, Meta(description=f'the instrument\'s driver, or "{AUTO}" to recognise each message')]
+    port: Annotated[PortSection, Meta(description='such as { kind = "tcp_listen", port = 5001 }')]
     timezone: TimeZone = "Asia/Shanghai"
     """The instrument's wall clock: the times in our answers are given in it."""
-    options: dict[str, Any] = Field({}, description="what this instrument's driver wants to know of this instrument")
+    options: Annotated[
+        dict[str, Any], Meta(description="what this instrument's driver wants to know of this instrument")
+    ] = {}
     """Settings of one instrument that its driver reads (`Driver.configured`), such as the columns of a table."""
 
 
-class HealthSection(Closed):
-    file: FilePath | None = None
+class HealthSection(Closed, frozen=True, kw_only=True):
+    file: Path | None = None
     """Where the daemon writes its state for `edge status`; default: beside the store."""
 
 
-class BoxConfig(Closed):
+class ReloadSection(Closed, frozen=True, kw_only=True):
+    """How a running box takes another configuration."""
+
+    patience_s: Annotated[float, Meta(ge=0, le=600)] = 60.0
+    """A link that changes may finish the message it is in the middle of for so long."""
+    window_s: Annotated[float, Meta(ge=0, le=86400)] = 300.0
+    """So long a changed link must stay healthy; else the box takes back its change. 0: nothing is taken back."""
+    dry_run_messages: Annotated[int, Meta(ge=0, le=1000)] = 50
+    """So many of a link's newest messages are read with its new settings before they are applied."""
+    history: Annotated[int, Meta(ge=2, le=1000)] = 10
+    """Configurations that are kept."""
+
+
+class BoxConfig(Closed, frozen=True, kw_only=True):
     """Everything one box needs to know."""
 
-    gateway: GatewaySection = Field(description="who this box is")
-    store: StoreSection = Field(description="where it keeps what it received")
-    cloud: CloudSection = Field(description="where it sends what it received")
-    links: tuple[LinkSection, ...] = Field(strict=False, description="one [[links]] for each instrument")
+    gateway: Annotated[GatewaySection, Meta(description="who this box is")]
+    store: Annotated[StoreSection, Meta(description="where it keeps what it received")]
+    cloud: Annotated[CloudSection, Meta(description="where it sends what it received")]
+    links: Annotated[tuple[LinkSection, ...], Meta(description="one [[links]] for each instrument")]
     health: HealthSection = HealthSection()
+    reload: ReloadSection = ReloadSection()
 
     @property
     def status_file(self) -> Path:

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from msgspec.structs import replace
 
 from edge import toml_lines
-from edge.config import AUTO, BoxConfig, FileDrop
+from edge.config import AUTO, BoxConfig, Closed, FileDrop
+from edge.config_shape import PORTS, box_of, instead
 from edge.errors import ConfigError, Mistake
 from protocols.driver import discover
 from protocols.errors import DriverOptionError
 
-_PORT_KINDS = ("tcp_listen", "tcp_dial", "serial", "file_drop")
 _EVERY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-_WANTED = {
-    "string_type": "text in quotes",
-    "int_type": "a whole number without quotes",
-    "float_type": "a number without quotes",
-    "bool_type": "true or false",
-    "path_type": "a path in quotes",
-    "tuple_type": "a list in [ ]",
-    "model_type": "a section or { }",
-    "model_attributes_type": "a section or { }",
-    "dict_type": "a section or { }",
-}
+
+_S = TypeVar("_S", bound=Closed)
 
 
 def load(file: Path, drivers: Collection[str] | None = None) -> BoxConfig:
@@ -46,11 +34,9 @@ def load(file: Path, drivers: Collection[str] | None = None) -> BoxConfig:
         raise ConfigError(str(file), [_syntax_mistake(error, text)]) from None
     lines = toml_lines.Lines(text)
     mistakes = list(_contradictions(data, lines, discover() if drivers is None else drivers))
-    try:
-        config = BoxConfig.model_validate(data)
-    except ValidationError as error:
-        mistakes += [_mistake(each, data, lines) for each in error.errors()]
-    if mistakes:
+    config, misshapen = box_of(data, lines)
+    mistakes += misshapen
+    if config is None or mistakes:
         raise ConfigError(str(file), mistakes)
     return _anchored(config, file.resolve().parent)
 
@@ -96,81 +82,6 @@ def _syntax_mistake(error: tomllib.TOMLDecodeError, text: str) -> Mistake:
     )
 
 
-def _mistake(error: ErrorDetails, data: Mapping[str, Any], lines: toml_lines.Lines) -> Mistake:
-    path = _path(error["loc"])
-    line = lines.of(path)
-    key = str(path[-1]) if path else "file"
-    kind = error["type"]
-    if kind == "missing":
-        return _missing(path, lines, data)
-    if kind == "extra_forbidden":
-        known = list(_section(path[:-1], data).model_fields)
-        return Mistake(line, f"unknown key `{key}`", _instead(key, known))
-    if kind == "union_tag_not_found":
-        return Mistake(line, "`kind` of the port is missing", f"add kind = one of {', '.join(_PORT_KINDS)}")
-    if kind == "union_tag_invalid":
-        tag = str(error.get("ctx", {}).get("tag"))
-        at = lines.of((*path, "kind"))
-        return Mistake(at, f"`kind`: unknown port {tag!r}", _instead(tag, _PORT_KINDS))
-    if kind == "literal_error":
-        expected = str(error.get("ctx", {}).get("expected"))
-        return Mistake(line, f"`{key}` cannot be {error['input']!r}", f"take one of {expected}")
-    if kind in _WANTED:
-        return Mistake(line, f"`{key}` has the wrong type: {error['input']!r}", f"write {_WANTED[kind]}")
-    message = error["msg"].removeprefix("Value error, ")
-    return Mistake(line, f"`{key}`: {message[:1].lower()}{message[1:]}", f"correct `{key}`")
-
-
-def _missing(path: toml_lines.Path, lines: toml_lines.Lines, data: Mapping[str, Any]) -> Mistake:
-    key = str(path[-1])
-    field = _section(path[:-1], data).model_fields[key]
-    if len(path) == 1:
-        header = "[[links]]" if key == "links" else f"[{key}]"
-        return Mistake(1, f"the section {header} is missing", f"add {header}: {field.description}")
-    return Mistake(lines.of(path[:-1]), f"`{key}` is missing", f"add `{key} = ...`: {field.description}")
-
-
-def _path(location: tuple[int | str, ...]) -> toml_lines.Path:
-    """pydantic's location without the name of the port's kind, which it puts after `port`."""
-    path: list[str | int] = []
-    for each in location:
-        if path and path[-1] == "port" and len(path) == 3 and each in _PORT_KINDS:
-            continue
-        path.append(each)
-    return tuple(path)
-
-
-def _section(path: toml_lines.Path, data: Any) -> type[BaseModel]:
-    """The model of the section at `path`; a port's model is chosen by the `kind` that the file gives it."""
-    model: type[BaseModel] = BoxConfig
-    for each in path:
-        data = data[each]
-        if isinstance(each, int):
-            continue
-        choices = list(_models(model.model_fields[each].annotation))
-        fitting = [one for one in choices if len(choices) == 1 or data.get("kind") in _kinds(one)]
-        model = fitting[0]
-    return model
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Union, UnionType, tuple):
-        for each in get_args(annotation):
-            yield from _models(each)
-
-
-def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
-    return get_args(model.model_fields["kind"].annotation)
-
-
-def _instead(given: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
-    every = f"known here: {', '.join(sorted(known))}"
-    return f"did you mean `{near[0]}`? ({every})" if near else every
-
-
 def _contradictions(data: Mapping[str, Any], lines: toml_lines.Lines, drivers: Collection[str]) -> Iterator[Mistake]:
     """What is wrong between values that are each right. Reads the raw file, so that all mistakes are told at once."""
     links = data.get("links")
@@ -195,7 +106,7 @@ def _link_mistakes(
     driver = link.get("driver")
     if isinstance(driver, str) and driver != AUTO and driver not in drivers:
         line = lines.of(("links", position, "driver"))
-        yield Mistake(line, f"unknown driver {driver!r}", _instead(driver, [AUTO, *drivers]))
+        yield Mistake(line, f"unknown driver {driver!r}", instead(driver, [AUTO, *drivers]))
     yield from _option_mistakes(link, position, lines)
     yield from _family_mistakes(link, position, lines)
     for other_position, other in earlier:
@@ -211,26 +122,27 @@ def _link_mistakes(
 
 def _option_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.Lines) -> Iterator[Mistake]:
     """What the link's driver says to its options."""
-    options = link.get("options")
-    if not options or not isinstance(options, dict):
+    options = link.get("options", {})
+    if not isinstance(options, dict):
         return
     driver = discover().get(str(link.get("driver")))
     if driver is None:
-        if link.get("driver") == AUTO:
+        if link.get("driver") == AUTO and options:
             line = lines.of(("links", position, "options"))
             yield Mistake(line, '`options` with driver = "auto"', "name the driver that the options are for")
         return
     try:
         driver.configured(options)
     except DriverOptionError as error:
-        line = lines.of(("links", position, "options", *error.key.split(".")))
+        parts = (int(part) if part.isdecimal() else part for part in error.key.split("."))
+        line = lines.of(("links", position, "options" if options else "driver", *parts))
         yield Mistake(line, f"`{error.key or 'options'}`: {error.what}", error.cure)
 
 
 def _family_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.Lines) -> Iterator[Mistake]:
     """Files are read by drivers of files, lines by the others."""
     driver, port = discover().get(str(link.get("driver"))), link.get("port")
-    if driver is None or not isinstance(port, dict) or port.get("kind") not in _PORT_KINDS:
+    if driver is None or not isinstance(port, dict) or port.get("kind") not in PORTS:
         if link.get("driver") == AUTO and isinstance(port, dict) and port.get("kind") == "file_drop":
             line = lines.of(("links", position, "driver"))
             yield Mistake(line, 'a folder with driver = "auto"', 'name the driver; "generic_file" reads tables')
@@ -258,21 +170,17 @@ def _same_port(one: Any, other: Any) -> bool:
 def _anchored(config: BoxConfig, folder: Path) -> BoxConfig:
     """Relative paths taken from the folder of the file, not from wherever the daemon was started."""
 
-    def anchor(section: BaseModel, *keys: str) -> dict[str, Path]:
+    def anchor(section: _S, *keys: str) -> _S:
         paths = {key: getattr(section, key) for key in keys}
-        return {key: folder / path for key, path in paths.items() if path is not None}
+        return replace(section, **{key: folder / path for key, path in paths.items() if path is not None})
 
-    cloud = anchor(config.cloud, "password_file", "ca_file", "certificate_file", "key_file")
-    return config.model_copy(
-        update={
-            "store": config.store.model_copy(update=anchor(config.store, "path")),
-            "cloud": config.cloud.model_copy(update=cloud),
-            "health": config.health.model_copy(update=anchor(config.health, "file")),
-            "links": tuple(
-                each.model_copy(update={"port": each.port.model_copy(update=anchor(each.port, "folder"))})
-                if isinstance(each.port, FileDrop)
-                else each
-                for each in config.links
-            ),
-        }
+    return replace(
+        config,
+        store=anchor(config.store, "path"),
+        cloud=anchor(config.cloud, "password_file", "ca_file", "certificate_file", "key_file"),
+        health=anchor(config.health, "file"),
+        links=tuple(
+            replace(each, port=anchor(each.port, "folder")) if isinstance(each.port, FileDrop) else each
+            for each in config.links
+        ),
     )

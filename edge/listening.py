@@ -15,6 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from edge.config import SerialLine
 from protocols.identify_line import PLAUSIBLE, SURE, Hearing, acknowledgement, hear, next_setting
 from protocols.identify_samples import LineSetting, Sample, unmark
@@ -81,13 +83,12 @@ class TtyEar(_FileEar):
         from edge.ports.serial_line import open_device
 
         wanted = {
-            "device": device,
             "baud_rate": setting.baud_rate,
             "data_bits": setting.data_bits,
             "parity": setting.parity,
             "stop_bits": setting.stop_bits,
         }
-        self._serial = open_device(SerialLine.model_validate({"kind": "serial", **wanted}))
+        self._serial = open_device(msgspec.convert({"device": device, **wanted}, SerialLine))
         super().__init__(self._serial.fileno())
         try:
             modes = termios.tcgetattr(self._fd)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.__main__ import app
-from edge.config import TcpListen
+from edge.config import SerialLine, TcpListen
 from edge.config_file import load
 from edge.errors import ConfigError
 from edge.toml_lines import Lines
@@ -60,7 +60,8 @@ def test_a_good_file_is_loaded_with_paths_taken_from_its_own_folder(tmp_path: Pa
     box = load(tmp_path / "box.toml", ["sysmex_xn"])
     assert box.store.path == tmp_path / "box.db"
     assert isinstance(box.links[0].port, TcpListen)
-    assert box.links[1].port.model_dump()["parity"] == "even"
+    assert isinstance(box.links[1].port, SerialLine)
+    assert box.links[1].port.parity == "even"
 
 
 def test_an_unknown_key_is_named_with_what_was_probably_meant(tmp_path: Path) -> None:
