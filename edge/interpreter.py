@@ -99,14 +99,14 @@ class Interpreter:
 
 
 @cache
-def _interpreter(driver_id: str) -> Interpreter:
+def interpreter_of(driver_id: str) -> Interpreter:
     """A driver that this release does not have any more leaves its messages to be recognised."""
     return Interpreter(driver_id if driver_id in discover() else AUTO)
 
 
 def interpret(driver_id: str, payload: bytes) -> Reading:
     """What a message says that was kept unread; in any thread."""
-    return _interpreter(driver_id).read(payload)
+    return interpreter_of(driver_id).read(payload)
 
 
 def answers(reading: Reading, orders: Mapping[str, Sequence[Order]], now: datetime) -> Sequence[bytes]:

@@ -18,6 +18,7 @@ BENCHES = {
     "fuzz": "tests.bench.fuzz",
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",
+    "powercut": "tests.bench.powercut",
     "captures": "tests.bench.captures",
     "protocols": "tests.bench.protocols",
 }

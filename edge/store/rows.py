@@ -48,6 +48,34 @@ class OpenFrame:
     clock_sure: bool
 
 
+FrameRow = tuple[int, int, int, bool, int, bytes]
+"""A row of the journal: id, link, received_at, clock_sure, crc, raw."""
+
+
+@dataclass(slots=True)
+class LinkRow:
+    """A link as the file knows it; `id` stands for it in the other tables."""
+
+    id: int
+    name: str
+    last_sequence: int = 0
+    delivered_through: int = 0
+    closed_through: int = 0
+    last_received_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What a new file must begin with, so that no identity is given twice."""
+
+    epoch: str
+    links: list[LinkRow]
+    open_frames: list[FrameRow]
+    next_id: int
+    certain: bool = True
+    """False: a link may have come further than is known here; a new epoch is due."""
+
+
 @dataclass(frozen=True, slots=True)
 class LinkPosition:
     """How far a link has come."""

@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 
 from edge.errors import StoreBusy, StoreFull
+from edge.store import orders
 
 PAGE_BYTES = 4096
 BUSY_TIMEOUT_MS = 5000
@@ -64,6 +65,13 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE outbox ADD COLUMN payload BLOB",
         "ALTER TABLE outbox ADD COLUMN payload_crc INTEGER",
     ),
+    (
+        # Messages confirmed out of turn are few: counted at each report without reading the whole backlog.
+        "CREATE INDEX outbox_early ON outbox (link, sequence) WHERE delivered = 1",
+        # Journal ids that were open when a later message of their link was closed; see Ledger.
+        "ALTER TABLE link ADD COLUMN left_open TEXT NOT NULL DEFAULT '[]'",
+    ),
+    orders.STEP,
 )
 VERSION = len(_MIGRATIONS)
 
@@ -86,13 +94,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 
 def open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """The one writing connection, migrated to this version. Raises `StoreFull` or `StoreBusy`."""
+    """The one writing connection, migrated to this version. Raises `sqlite3.Error`."""
+    connection = connect(path)
     try:
-        connection = connect(path)
         migrate(connection)
         connection.execute(f"PRAGMA max_page_count={max(max_bytes // PAGE_BYTES, 16)}")
-    except sqlite3.OperationalError as error:
-        raise as_store_error(error) from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -110,7 +119,8 @@ def migrate(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version={number}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
 
@@ -119,8 +129,21 @@ def new_epoch() -> str:
     return secrets.token_hex(8)
 
 
-def as_store_error(error: sqlite3.Error) -> StoreFull | StoreBusy:
+_NO_ROOM_LEFT = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_FSYNC)
+_NOT_READABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+
+
+def as_store_error(error: sqlite3.Error, *, disk_is_full: bool = False) -> StoreFull | StoreBusy:
     """SQLite's complaint in the words of the box: no room, or the file cannot be written at all."""
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        return StoreFull("database or disk is full")
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL or (disk_is_full and code in _NO_ROOM_LEFT):
+        return StoreFull("the disk is full" if disk_is_full else "the store is full")
     return StoreBusy(str(error))
+
+
+def is_damage(error: BaseException) -> bool:
+    """Does SQLite say that the file itself cannot be read as it was written?"""
+    code = getattr(error, "sqlite_errorcode", None) if isinstance(error, sqlite3.Error) else None
+    if code is None:
+        return False
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or code in _NOT_READABLE

@@ -10,29 +10,34 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import structlog
+
 from edge.clock import Moment
-from edge.errors import StoreBusy, StoreError
-from edge.store import schema
+from edge.errors import StoreBusy, StoreError, StoreFull
+from edge.store import aside, schema
 from edge.store.ledger import Ledger
+from edge.store.mending import Mending
 from edge.store.reader import Reader
-from edge.store.rows import Draft
+from edge.store.room import Room
+from edge.store.rows import Draft, Positions
 from edge.store.writer import Answers, Done, Work, Writer
 
 _MEGABYTE = 1024 * 1024
-_FULL_AT = 0.9
-"""From this share of its bound on, the store drops delivered messages without regard to their age."""
 _DAY = 86_400_000_000
 """In microseconds."""
 _ANY_AGE = 2**62
+_PIECE = 200
 _LOCK_RETRY_S = 0.05
+
+log = structlog.get_logger()
 
 
 class Store:
@@ -43,33 +48,98 @@ class Store:
         path: Path,
         *,
         max_bytes: int = 4096 * _MEGABYTE,
+        ballast_bytes: int = 0,
         loop: asyncio.AbstractEventLoop | None = None,
         group_wait_s: float = 0.0,
+        check_after_s: float = 3.0,
     ) -> None:
-        """Raises `StoreBusy` when another process has the file or it cannot be written, `StoreFull` without room."""
+        """Raises `StoreBusy` when another process has the file or it cannot be written, `StoreFull` without room.
+
+        `max_bytes`: the file and the ballast (`ballast_bytes`) together. A file that nobody closed is checked some
+        seconds after the start; a damaged one is replaced, here or later.
+        """
         self.path = path
+        self.on_mended: Callable[[list[str]], None] = lambda links: None
+        """Told on the loop when these links may send again what was in a damaged file."""
+        self.room = Room(path, max_bytes, ballast_bytes)
         self._max_bytes = max_bytes
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._answers: deque[tuple[Done, Any, StoreError | None]] = deque()
+        self._pruning = False
         self._lock = _lock(path)
         try:
-            self._writer = Writer(
-                lambda: schema.open_for_writing(path, max_bytes),
-                self._collect,
-                self._hand_out,
-                loop=loop,
-                group_wait_s=group_wait_s,
-            )
-            with closing(self.reader()) as reader:
-                self.epoch = reader.value("epoch")
+            unclean = path.with_name(path.name + "-wal").exists()
+            if aside.interrupted(path) is not None:
+                aside.set_aside(path, None, max_bytes)
+            self._writer = self._opened(loop, group_wait_s)
+            self.mending = Mending(self, self._mended)
+            self._writer.ledger.filling = self.mending.under_way
+            self.mending.start(check_after_s if unclean else None)
         except BaseException:
             os.close(self._lock)
             raise
 
+    def _opened(self, loop: asyncio.AbstractEventLoop | None, group_wait_s: float) -> Writer:
+        """Also where the file is damaged, and where the disk is so full that only the ballast can help."""
+        tries = 3
+        while True:
+            tries -= 1
+            try:
+                return Writer(
+                    lambda: schema.open_for_writing(self.path, self.room.bound_bytes),
+                    self._collect,
+                    self._hand_out,
+                    room=self.room,
+                    set_aside=self._set_aside,
+                    on_full=self._make_room,
+                    loop=loop,
+                    group_wait_s=group_wait_s,
+                )
+            except sqlite3.Error as error:
+                if not tries:
+                    raise self.room.judge(error) from error
+                if schema.is_damage(error):
+                    aside.set_aside(self.path, None, self.room.bound_bytes)
+                elif not isinstance(self.room.judge(error), StoreFull):
+                    raise self.room.judge(error) from error
+
     def close(self) -> None:
+        self.mending.stop()
+        self._write_spare()
         self._writer.close()
         os.close(self._lock)
+
+    @property
+    def epoch(self) -> str:
+        """As the last commit left it."""
+        return self._writer.epoch
+
+    @property
+    def generation(self) -> int:
+        return self._writer.generation
+
+    def found_damaged(self, generation: int) -> None:
+        """Somebody could not read the file; a sound one stands in its place when this returns."""
+        self._writer.renew_file(generation)
+
+    def sends_after(self, link: str) -> int | None:
+        """See `edge.store.reader.Files`."""
+        return self.mending.sends_after(link)
+
+    @property
+    def filling(self) -> bool:
+        return self.mending.under_way
+
+    def _set_aside(self, positions: Positions) -> None:
+        aside.set_aside(self.path, positions, self.room.bound_bytes)
+        self.mending.begin()
+
+    def _mended(self, links: list[str]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: self.on_mended(links))
+        else:
+            self.on_mended(links)
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +149,7 @@ class Store:
 
     def reader(self) -> Reader:
         """A connection of its own for whoever reads; close it."""
-        return Reader(self.path)
+        return Reader(self.path, self)
 
     @property
     def writer(self) -> Writer:
@@ -111,18 +181,69 @@ class Store:
 
     def bytes_free(self) -> int:
         """Room on the disk or under the store's bound, whichever is less."""
-        disk = os.statvfs(self.path.parent)
-        return max(0, min(disk.f_bavail * disk.f_frsize, self._max_bytes - self.path.stat().st_size))
+        return self.room.free_bytes()
+
+    def condition(self) -> dict[str, Any]:
+        """What a person should know of the store, for the state file and the console."""
+        room = self.room
+        return {
+            "bound_bytes": room.bound_bytes,
+            "used_bytes": room.used_bytes,
+            "waiting_bytes": room.waiting_bytes,
+            "ballast_bytes": room.ballast_bytes,
+            "warning_percent": room.warning,
+            "refusing": room.tight,
+            "full_times": room.full_times,
+            "damage": self.mending.report(),
+        }
 
     def prune(self, now: Moment, keep_delivered_days: int, done: Done, limit: int = 200) -> None:
-        """Drop a few delivered messages that are old, or any delivered ones when the store is nearly full."""
-        received_before = now.microseconds - keep_delivered_days * _DAY
+        """Drop what is old, or any delivered messages when there is little room; `done` follows the first piece.
+
+        In pieces of about `limit` messages, so that the bench never waits for long. A clock that is not trusted makes
+        nothing old.
+        """
+        before, after = (now.microseconds - keep_delivered_days * _DAY, now.microseconds + _DAY)
         expired_before = now.microseconds - _DAY if now.sure else 0
 
         def work(ledger: Ledger) -> int:
             ledger.prune_worklist(expired_before)
-            nearly_full = ledger.used_bytes() > _FULL_AT * self._max_bytes
-            return ledger.prune_delivered(_ANY_AGE if nearly_full else received_before, limit)
+            self.room.note(ledger)
+            if self.room.pressed(ledger):
+                return ledger.prune_delivered(_ANY_AGE, limit)
+            return ledger.prune_delivered(before, limit, after) if now.sure else 0
+
+        def first(dropped: int | None, error: StoreError | None) -> None:
+            done(dropped, error)
+            if error is None and dropped and dropped >= limit // 2:
+                self._writer.submit(work, more)
+
+        def more(dropped: int | None, error: StoreError | None) -> None:
+            if error is None and dropped and dropped >= limit // 2 and not self._writer.closed:
+                self._writer.submit(work, more)
+
+        self._writer.submit(work, first)
+        self._write_spare()
+
+    def _write_spare(self) -> None:
+        try:
+            aside.write_spare(self.path, self._writer.ledger.positions())
+        except (OSError, RuntimeError) as error:  # a full disk, or links that came meanwhile: the next time
+            log.info("store.spare_not_written", reason=str(error))
+
+    def _make_room(self) -> None:
+        """Something was refused for want of room: delivered messages go now, one piece after the other."""
+        if self._pruning or self._writer.closed:
+            return
+        self._pruning = True
+
+        def work(ledger: Ledger) -> int:
+            return ledger.prune_delivered(_ANY_AGE, _PIECE) if self.room.pressed(ledger, already=True) else 0
+
+        def done(dropped: int | None, error: StoreError | None) -> None:
+            self._pruning = False
+            if error is None and dropped:
+                self._make_room()
 
         self._writer.submit(work, done)
 

@@ -22,9 +22,11 @@ from typing import Any
 
 import structlog
 
-from edge.errors import StoreBusy, StoreError
+from edge.errors import StoreBusy, StoreError, StoreFull
 from edge.store.ledger import Ledger
-from edge.store.schema import BUSY_TIMEOUT_MS, as_store_error
+from edge.store.room import Room
+from edge.store.rows import Positions
+from edge.store.schema import BUSY_TIMEOUT_MS, is_damage
 
 Work = Callable[[Ledger], Any]
 Done = Callable[[Any, StoreError | None], None]
@@ -53,10 +55,22 @@ class Writer:
         collect: Callable[[Answers], None],
         hand_out: Callable[[], None],
         *,
+        room: Room,
+        set_aside: Callable[[Positions], None],
+        on_full: Callable[[], None],
         loop: asyncio.AbstractEventLoop | None = None,
         group_wait_s: float = 0.0,
     ) -> None:
-        """`loop`, if given, is the running one of the calling thread, and may commit by itself."""
+        """`loop`, if given, is the running one of the calling thread, and may commit by itself.
+
+        `set_aside` puts a new file in the place of a damaged one, nobody writing meanwhile; `on_full` is told when
+        something was refused for want of room.
+        """
+        self._room = room
+        self._set_aside = set_aside
+        self._on_full = on_full
+        self.generation = 0
+        """Rises when a new file stands in the place of a damaged one."""
         self._open_connection = open_connection
         self._connection = open_connection()
         self._ledger = Ledger(self._connection)
@@ -109,7 +123,7 @@ class Writer:
             self._wanted.set()  # the thread is at it and takes this too
             return
         try:
-            if self._begin_at_once():
+            if self._queue and self._begin_at_once():
                 self._one_group(_LOOP_GROUP_LIMIT)
         finally:
             self._turn.release()
@@ -158,12 +172,40 @@ class Writer:
         self.groups += 1
         self.pieces += len(group)
         self._collect(answers)
+        if self._room.tight:
+            self._room.tidy(self._ledger)
+            self._patience_ms = 0
+        if any(isinstance(error, StoreFull) for _, _, error in answers):
+            self._on_full()
+
+    def renew_file(self, generation: int) -> None:
+        """Somebody found the file of this generation damaged. Returns when a sound one stands in its place."""
+        with self._turn:
+            if generation == self.generation and not self._stopped.is_set():
+                self._renew()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._ledger
+
+    @property
+    def epoch(self) -> str:
+        return self._ledger.committed_epoch
+
+    @property
+    def closed(self) -> bool:
+        return self._stopped.is_set()
 
     def _commit(self, group: Sequence[tuple[Work, Done]]) -> Answers:
         try:
             values = self._transaction([work for work, _ in group])
         except Exception as error:  # outer loop: whatever the work did, its neighbours and the thread go on
-            return self._one_by_one(group, error)
+            if not is_damage(error) or not self._renew():
+                return self._one_by_one(group, error)
+            try:
+                values = self._transaction([work for work, _ in group])
+            except Exception as again:  # outer loop, as above
+                return self._one_by_one(group, again)
         return [(done, value, None) for (_, done), value in zip(group, values, strict=True)]
 
     def _transaction(self, works: Sequence[Work]) -> list[Any]:
@@ -172,6 +214,7 @@ class Writer:
         values = [work(self._ledger) for work in works]
         self._ledger.flush()
         self._connection.execute("COMMIT")
+        self._ledger.committed()
         return values
 
     def _one_by_one(self, group: Sequence[tuple[Work, Done]], error: Exception) -> Answers:
@@ -196,21 +239,45 @@ class Writer:
     def _roll_back(self, error: Exception) -> StoreError:
         """Back to the last commit; on a connection that is beyond that, a new one."""
         self.failures += 1
-        reason = as_store_error(error) if isinstance(error, sqlite3.Error) else StoreBusy(repr(error))
-        log.error("store.refused", reason=str(reason))
+        if isinstance(error, sqlite3.Error):
+            reason = self._room.judge(error)
+        else:
+            reason = error if isinstance(error, StoreError) else StoreBusy(repr(error))
+        if not (isinstance(error, StoreFull) and self._room.tight):  # said once, when the disk became full
+            log.error("store.refused", reason=str(reason))
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            self._ledger.reload()
+            self._ledger.undo()
         except sqlite3.Error:
             self._reopen()
         return reason
 
-    def _reopen(self) -> None:
+    def _reopen(self) -> bool:
         try:
             self._connection.close()
             self._connection = self._open_connection()
             self._patience_ms = BUSY_TIMEOUT_MS
-            self._ledger = Ledger(self._connection)
+            filling, self._ledger = self._ledger.filling, Ledger(self._connection, self._ledger.positions().next_id)
+            self._ledger.filling = filling
         except (sqlite3.Error, StoreError) as error:
             log.error("store.cannot_reopen", reason=str(error))
+            return False
+        return True
+
+    def _renew(self) -> bool:
+        """A new file in the place of the damaged one; what was asked for goes there. False: it could not be made."""
+        self._ledger.undo()
+        positions = self._ledger.positions()
+        try:
+            self._connection.close()
+            self._set_aside(positions)
+        except (OSError, sqlite3.Error) as error:
+            log.error("store.cannot_set_aside", reason=str(error))
+            self._reopen()
+            return False
+        if not self._reopen():
+            return False
+        self._ledger.filling = True
+        self.generation += 1
+        return True

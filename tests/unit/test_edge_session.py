@@ -186,7 +186,7 @@ def test_the_analyzer_is_told_no_while_the_store_is_full_and_yes_again_when_ther
 
 
 def _drop_a_frame(ledger: object) -> None:
-    ledger._connection.execute("DELETE FROM journal WHERE id = 1")  # type: ignore[attr-defined]
+    ledger.connection.execute("DELETE FROM journal WHERE id = 1")  # type: ignore[attr-defined]
 
 
 @pytest.mark.req("GW-9")

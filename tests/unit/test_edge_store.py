@@ -127,11 +127,26 @@ def test_only_a_receipt_makes_a_message_delivered_and_only_delivered_ones_are_pr
     assert sequences(store, "xn") == [2, 4]
 
 
-def test_a_receipt_for_more_than_was_sent_is_not_believed(store: Store) -> None:
-    keep(store, "xn", b"a")
+@pytest.mark.req("GW-9")
+def test_a_receipt_for_more_than_was_ever_sent_covers_nothing_and_draws_a_new_epoch(store: Store) -> None:
+    """The file is an old copy: what the receipt means are other messages under the same numbers."""
+    epoch = store.epoch
+    for raw in (b"a", b"b", b"c"):
+        keep(store, "xn", raw)
+    deliver(store, "xn", 2)
+    keep(store, "bs", b"of another link")
     deliver(store, "xn", 99)
-    keep(store, "xn", b"b")
-    assert sequences(store, "xn") == [2]
+    keep(store, "xn", b"d")
+    assert store.epoch != epoch
+    reader = store.reader()
+    batch = reader.batch("xn", 0, 10, 10**6)
+    assert [(each.sequence, each.raw) for each in batch.messages] == [(1, b"c"), (2, b"d")]
+    assert batch.epoch == store.epoch
+    assert reader.between("xn", 1, 100, 10, 10**6) == batch.messages
+    reader.close()
+    assert sequences(store, "bs") == [1]
+    deliver(store, "xn", 2)
+    assert sequences(store, "xn") == []
 
 
 def test_delivered_messages_stay_for_their_time(store: Store) -> None:
@@ -318,7 +333,7 @@ def test_a_message_damaged_beyond_reading_stops_no_other(
     assert first.reason is not None
     assert (second.state, second.raw) == (MessageState.DECODED, b"more bytes")
     deliver(store, "xn", 2)
-    assert store.write(lambda ledger: ledger.prune_delivered(2**62, 100)) == 2
+    assert store.write(lambda ledger: ledger.prune_delivered(2**62, 100)) == 1, "the newest of a link stays"
 
 
 async def _ask(store: Store, work: Callable[[Ledger], object]) -> object:
