@@ -84,6 +84,8 @@ class Session:
         self._query_answers: dict[int, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._refusing = False
+        if self._link.wake_at is not None:  # it speaks first: a device that is polled, whether its line is open or not
+            self._loop.call_soon(self._woken)
 
     # ------------------------------------------------------------------ what the port tells
 

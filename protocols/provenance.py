@@ -76,4 +76,5 @@ _FINDERS: dict[str, Callable[[bytes, int], Span | None]] = {
     "poct1a": _element,
     "text": _line,
     "file": _line,
+    "modbus": _line,
 }

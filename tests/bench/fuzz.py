@@ -100,11 +100,21 @@ class Line:
         self._tally = tally
 
     def hear(self, data: bytes) -> None:
+        if self.driver.protocol == "modbus":
+            self._until_asked()
         for piece in self._pieces(data):
             self._take([*self.link.wake(self.now), *self.link.receive(piece, self.now)])
             if self._dice.random() < 0.7:
                 self.link.bytes_to_send()
         self._chance()
+
+    def _until_asked(self) -> None:
+        """A device that is polled speaks when it is asked."""
+        for _ in range(4):
+            if self.link.bytes_to_send() or (due := self.link.wake_at) is None:
+                return
+            self.now = max(self.now, due)
+            self._take(self.link.wake(self.now))
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         """Whole, in two, or in small pieces."""

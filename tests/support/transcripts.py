@@ -7,6 +7,7 @@ A case is ``tests/transcripts/<driver>/<case>/dialogue.txt`` and ``items.jsonl``
     @ charset gb18030                   of the text below (UTF-8 if absent)
     @ option model = "au5800"           of the link's driver, as in the box's configuration (TOML)
     @ xml                               the text is XML: control bytes are written {VT} instead of <VT>
+    @ hex                               the lines of both sides are bytes in hexadecimal
     device: <ENQ>                       bytes from the instrument
     host: <ACK>                         bytes we must have written since the last line
     wait: 1.5                           seconds that pass
@@ -55,6 +56,7 @@ class Case:
     charset: str = "utf-8"
     options: dict[str, object] = field(default_factory=dict)
     xml: bool = False
+    hex: bool = False
     items: list[dict[str, Any]] = field(default_factory=list)
 
     def device_bytes(self) -> bytes:
@@ -89,10 +91,14 @@ def read_case(folder: Path) -> Case:
         else:
             kind, _, text = line.partition(":")
             data = text.strip()
-            case.steps.append((kind, data.encode() if kind == "wait" else wire(data, case.charset, xml=case.xml)))
+            case.steps.append((kind, data.encode() if kind == "wait" else _bytes(case, data)))
     expected = folder / "items.jsonl"
     case.items = [json.loads(each) for each in expected.read_text("utf-8").splitlines() if each]
     return case
+
+
+def _bytes(case: Case, text: str) -> bytes:
+    return bytes.fromhex(text) if case.hex else wire(text, case.charset, xml=case.xml)
 
 
 def _setting(case: Case, words: list[str]) -> None:
@@ -102,6 +108,8 @@ def _setting(case: Case, words: list[str]) -> None:
         case.charset = words[1]
     elif words[0] == "xml":
         case.xml = True
+    elif words[0] == "hex":
+        case.hex = True
     elif words[0] == "order":
         priority = words[2] if words[2] == "S" else "R"
         codes = tuple(word for word in words[2:] if word != "S")
