@@ -55,8 +55,10 @@ class Box:
         self._add(link, driver, f'{{ kind = "tcp_listen", host = "127.0.0.1", port = {port} }}', options)
         return port
 
-    def add_dialled(self, link: str, port: int, driver: str = "sysmex_xn") -> None:
-        self._add(link, driver, f'{{ kind = "tcp_dial", host = "127.0.0.1", port = {port} }}')
+    def add_dialled(
+        self, link: str, port: int, driver: str = "sysmex_xn", options: Mapping[str, object] | None = None
+    ) -> None:
+        self._add(link, driver, f'{{ kind = "tcp_dial", host = "127.0.0.1", port = {port} }}', options)
 
     def add_serial(
         self,
