@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 _FIRST = 20
 """Messages under way on a new connection before the first receipt."""
+_FIRST_PATIENCE_S = 5.0
+"""The first messages of a connection may meet a broker without a subscriber: tried again soon, then ever later."""
 _MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -53,6 +55,7 @@ class Flight:
         self._links: dict[str, _LinkFlight] = {}
         self._turns: list[str] = []
         self._allowance = min(window, _FIRST)
+        self._patience_s = min(_FIRST_PATIENCE_S, receipt_timeout_s)
         self._heard_at: float | None = None
         self._under_way = self._bytes = 0
 
@@ -133,23 +136,32 @@ class Flight:
             self.again(link)
         self._heard_at = None
         self._allowance = min(self._window, _FIRST)
+        self._patience_s = min(_FIRST_PATIENCE_S, self._timeout_s)
 
     def overdue(self, now: float) -> list[str]:
         """Links whose oldest message has waited too long for its receipt; they are sent again from there.
 
         While the cloud answers at all these are whole links; when it is silent, one message of one link after another.
         """
+        silent = self._heard_at is None or now - self._heard_at >= self._timeout_s
+        patience_s = self._patience_s if self._heard_at is None else self._timeout_s
         late = [
             link
             for link, flight in self._links.items()
-            if flight.sent and now - min(at for at, _ in flight.sent.values()) >= self._timeout_s
+            if flight.sent and now - min(at for at, _ in flight.sent.values()) >= patience_s
         ]
-        if late and (self._heard_at is None or now - self._heard_at >= self._timeout_s):
+        if late and silent:
             self.start_over()
             self._allowance = 1
+            self._patience_s = min(2 * patience_s, self._timeout_s)
         for link in late:
             self.again(link)
         return late
+
+    @property
+    def look_again_s(self) -> float:
+        """When `overdue` is worth asking again, at the latest."""
+        return self._patience_s if self._heard_at is None else self._timeout_s
 
     def _forget(self, flight: _LinkFlight, sequence: int) -> None:
         found = flight.sent.pop(sequence, None)

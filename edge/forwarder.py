@@ -180,7 +180,7 @@ class Forwarder:
         try:
             await asyncio.wait(
                 [waiting, connection.ended],
-                timeout=min(_LOOK_EVERY_S, until_state, self._settings.receipt_timeout_s),
+                timeout=min(_LOOK_EVERY_S, until_state, self._flight.look_again_s),
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:

@@ -154,6 +154,19 @@ def test_a_silent_cloud_gets_one_message_again_at_a_time_however_long_it_is_sile
     assert outage.next_turn() is not None, "the first receipt opens the window again"
 
 
+def test_the_first_messages_of_a_connection_are_tried_again_soon_then_ever_later() -> None:
+    fresh = Flight(200, 300, 20)
+    fresh.announce("xn")
+    send(fresh, "xn", range(1, 4))
+    tried = []
+    for second in range(1, 1200):
+        fresh.overdue(second)
+        if (turn := fresh.next_turn()) is not None and turn.after == 0:
+            tried.append(second)
+            send(fresh, "xn", [1], second, more=True)
+    assert tried == [5, 15, 35, 75, 155, 315, 615, 915]
+
+
 @given(st.data())
 def test_whatever_happens_the_window_is_never_exceeded_and_everything_is_delivered_at_last(data: st.DataObject) -> None:
     window = data.draw(st.integers(1, 60), "window")
