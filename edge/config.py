@@ -62,6 +62,9 @@ Text = Annotated[str, Rule(_given)]
 TimeZone = Annotated[str, Rule(_zone)]
 Encoding = Annotated[str, Rule(_encoding)]
 TcpPort = Annotated[int, Meta(ge=1, le=65535)]
+BaudRate = Annotated[int, Meta(ge=50, le=4_000_000)]
+Parity = Literal["none", "even", "odd", "mark", "space"]
+FlowControl = Literal["none", "rtscts", "xonxoff"]
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,11 +143,24 @@ class SerialLine(Closed, frozen=True, kw_only=True):
 
     kind: Literal["serial"] = "serial"
     device: Annotated[Path, Meta(description="the line's device, such as /dev/ttyUSB0")]
-    baud_rate: Annotated[int, Meta(ge=50, le=4_000_000)] = 9600
+    baud_rate: BaudRate = 9600
     data_bits: Literal[5, 6, 7, 8] = 8
-    parity: Literal["none", "even", "odd", "mark", "space"] = "none"
+    parity: Parity = "none"
     stop_bits: Literal[1, 2] = 1
-    flow_control: Literal["none", "rtscts", "xonxoff"] = "none"
+    flow_control: FlowControl = "none"
+
+
+class Rfc2217(Closed, frozen=True, kw_only=True):
+    """A serial server that lets its line be set over the network; one that passes raw bytes is `tcp_dial`."""
+
+    kind: Literal["rfc2217"] = "rfc2217"
+    host: Annotated[Text, Meta(description="address of the serial server")]
+    port: Annotated[TcpPort, Meta(description="the TCP port of the serial server's line")]
+    baud_rate: BaudRate = 9600
+    data_bits: Literal[5, 6, 7, 8] = 8
+    parity: Parity = "none"
+    stop_bits: Literal[1, 2] = 1
+    flow_control: FlowControl = "none"
 
 
 class FileDrop(Closed, frozen=True, kw_only=True):
@@ -171,7 +187,7 @@ class FileDrop(Closed, frozen=True, kw_only=True):
     look_every_s: Annotated[float, Meta(gt=0, le=3600)] = 1.0
 
 
-PortSection = TcpListen | TcpDial | SerialLine | FileDrop
+PortSection = TcpListen | TcpDial | SerialLine | Rfc2217 | FileDrop
 
 
 def place_of(port: PortSection) -> str:

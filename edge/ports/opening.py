@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edge.config import FileDrop, LinkSection, SerialLine, TcpListen
+from edge.config import FileDrop, LinkSection, Rfc2217, SerialLine, TcpListen
 from edge.ports.contract import Port
 
 
@@ -19,6 +19,10 @@ def port_of(link: LinkSection, newest_raw: Callable[[str], bytes | None] | None 
         from edge.ports.file_drop import FileDropPort
 
         return FileDropPort(link.id, settings, newest_raw(link.id) if newest_raw is not None else None)
+    if isinstance(settings, Rfc2217):
+        from edge.ports.rfc2217 import Rfc2217Port
+
+        return Rfc2217Port(link.id, settings)
     from edge.ports.tcp import TcpDialPort, TcpListenPort
 
     if isinstance(settings, TcpListen):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import termios
+import threading
 from pathlib import Path
 
 import serial
@@ -11,6 +14,7 @@ import structlog
 
 from edge.config import SerialLine
 from edge.ports.contract import Backoff, Line, Port, PortState
+from edge.ports.pace import READ_BYTES, Pace
 
 _PARITY = {
     "none": serial.PARITY_NONE,
@@ -19,7 +23,6 @@ _PARITY = {
     "mark": serial.PARITY_MARK,
     "space": serial.PARITY_SPACE,
 }
-_READ_BYTES = 65536
 _UNWRITTEN_LIMIT = 1024 * 1024
 """An instrument that takes nothing (flow control held) is cut off before its answers fill the memory."""
 
@@ -36,6 +39,7 @@ class _SerialConnection:
         self._line = line
         self._loop = asyncio.get_running_loop()
         self._unwritten = bytearray()
+        self._pace = Pace(self._stop_reading, self._go_on_reading)
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
     def start(self) -> None:
@@ -43,55 +47,67 @@ class _SerialConnection:
 
     def _readable(self) -> None:
         try:
-            data = os.read(self._fd, _READ_BYTES)
+            data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:  # EIO: the adapter was pulled out, or the pty's other end closed
             self.close(error.strerror or str(error))
             return
         if data:
+            began = self._loop.time()
             self._line.received(data)
+            self._pace.took(len(data), began)
         else:
             self.close("the line was hung up")
 
     def write(self, data: bytes) -> None:
         if self.ended.done():
             return
-        waited = bool(self._unwritten)
-        self._unwritten += data
-        if len(self._unwritten) > _UNWRITTEN_LIMIT:
-            self.close("the instrument takes no bytes")
-        elif not waited:
-            self._write_some()
-
-    def _write_some(self) -> None:
-        try:
-            written = os.write(self._fd, self._unwritten)
-        except BlockingIOError:
-            written = 0
-        except OSError as error:
-            self.close(error.strerror or str(error))
-            return
-        del self._unwritten[:written]
+        self._pace.answered()
         if self._unwritten:
-            self._loop.add_writer(self._fd, self._write_some)
-        else:
+            self._unwritten += data
+            if len(self._unwritten) > _UNWRITTEN_LIMIT:
+                self.close("the instrument takes no bytes")
+        elif (written := self._give(data)) < len(data):
+            self._unwritten += data[written:]
+            self._loop.add_writer(self._fd, self._write_more)
+
+    def _write_more(self) -> None:
+        del self._unwritten[: self._give(self._unwritten)]
+        if not self._unwritten and not self.ended.done():
             self._loop.remove_writer(self._fd)
 
+    def _give(self, data: bytes | bytearray) -> int:
+        """How many bytes the line takes now; all of them where it is gone, for nobody waits for them then."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.close(error.strerror or str(error))
+            return len(data)
+
     def pause(self) -> None:
+        self._pace.pause()
+
+    def resume(self) -> None:
+        self._pace.resume()
+
+    def _stop_reading(self) -> None:
         if not self.ended.done():
             self._loop.remove_reader(self._fd)
 
-    def resume(self) -> None:
+    def _go_on_reading(self) -> None:
         if not self.ended.done():
             self._loop.add_reader(self._fd, self._readable)
 
     def close(self, reason: str) -> None:
         if self.ended.done():
             return
+        self._pace.close()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
-        self._device.close()
+        _let_go(self._device)
         self.ended.set_result(reason)
         self._line.closed(reason)
 
@@ -106,7 +122,7 @@ class SerialPort(Port):
 
     async def serve(self, line: Line) -> None:
         while True:
-            connection = self._open(line)
+            connection = await self._open(line)
             if connection is not None:
                 self._backoff.succeeded()
                 self.state, self.reason = PortState.OPEN, ""
@@ -119,13 +135,50 @@ class SerialPort(Port):
                     self.state = PortState.CLOSED
             await asyncio.sleep(self._backoff.next_s())
 
-    def _open(self, line: Line) -> _SerialConnection | None:
+    async def _open(self, line: Line) -> _SerialConnection | None:
         try:
-            return _SerialConnection(open_device(self._settings), line)
+            return _SerialConnection(await _opened_elsewhere(self._settings), line)
         except (serial.SerialException, OSError, ValueError) as error:
             self.state, self.reason = PortState.FAILED, str(error)
             log.debug("port.cannot_open", link=self._link, device=str(self._settings.device), reason=self.reason)
             return None
+
+
+def _let_go(device: serial.Serial) -> None:
+    """Close without waiting: the kernel keeps a closing tty up to 30 s for bytes that the instrument does not take."""
+    with contextlib.suppress(termios.error):  # a device that is gone has nothing left to flush
+        termios.tcflush(device.fileno(), termios.TCOFLUSH)
+    device.close()
+
+
+async def _opened_elsewhere(settings: SerialLine) -> serial.Serial:
+    """`open_device` in a thread of its own: a dying adapter may keep who opens it for seconds."""
+    loop = asyncio.get_running_loop()
+    opened: asyncio.Future[serial.Serial] = loop.create_future()
+
+    def hand_over(device: serial.Serial | None, error: Exception | None) -> None:
+        if opened.done():  # nobody waits any more
+            if device is not None:
+                device.close()
+        elif device is not None:
+            opened.set_result(device)
+        else:
+            opened.set_exception(error or OSError("it did not open"))
+
+    def work() -> None:
+        device, error = None, None
+        try:
+            device = open_device(settings)
+        except (serial.SerialException, OSError, ValueError) as failed:
+            error = failed
+        try:
+            loop.call_soon_threadsafe(hand_over, device, error)
+        except RuntimeError:  # the loop is closed: the box has stopped meanwhile
+            if device is not None:
+                device.close()
+
+    threading.Thread(target=work, name="serial-open", daemon=True).start()
+    return await opened
 
 
 def open_device(settings: SerialLine) -> serial.Serial:

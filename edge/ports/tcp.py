@@ -1,33 +1,48 @@
-"""Instruments on TCP: where they connect to us, and where we connect to them (or to their serial server)."""
+"""Instruments on TCP: where they connect to us, and where we connect to them (or to their raw serial server)."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import structlog
 
 from edge.ports.contract import Backoff, Line, Port, PortState
+from edge.ports.pace import READ_BYTES, Pace
 
-_CONNECT_TIMEOUT_S = 10.0
-_KEEP_ALIVE_S = 20
-_USER_TIMEOUT_MS = 30_000
-"""A peer that is gone without a word (cable, power) is noticed after this."""
+CONNECT_TIMEOUT_S = 10.0
+KEEP_ALIVE_S = 20
+KEEP_ALIVE_AGAIN_S = 5
+KEEP_ALIVE_TRIES = 3
+USER_TIMEOUT_MS = 30_000
+"""A peer that is gone without a word (cable, power) is noticed after this, or after 35 s when nothing was under way."""
+_WORKS_AFTER_S = 5.0
+_UNSENT_LIMIT = 1024 * 1024
+"""An instrument that takes nothing is cut off before its answers fill the memory."""
 
 log = structlog.get_logger()
 
 
-class _TcpConnection(asyncio.Protocol):
+class TcpConnection(asyncio.BufferedProtocol):
     """One socket; tells the line what happens unless a newer connection has replaced it."""
 
-    def __init__(self, line: Line, link: str, on_open: asyncio.Future[None] | None = None) -> None:
+    def __init__(self, line: Line, link: str) -> None:
         self._line = line
         self._link = link
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._pace = Pace(self._stop_reading, self._go_on_reading)
+        self.ended: asyncio.Future[str] = self._loop.create_future()
         self.peer = ""
         self.replaced = False
+        self.heard = False
+        """Has anything come?"""
         self._reason = ""
+
+    # ------------------------------------------------------------------ what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -37,43 +52,72 @@ class _TcpConnection(asyncio.Protocol):
         address = transport.get_extra_info("peername")
         self.peer = f"{address[0]}:{address[1]}" if address else ""
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if not self.replaced:
-            self._line.received(data)
+            self.heard = True
+            began = self._loop.time()
+            self.took(bytes(self._buffer[:nbytes]))
+            self._pace.took(nbytes, began)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._pace.close()
         reason = self._reason or (str(exc) if exc else "the instrument closed the connection")
         if not self.ended.done():
             self.ended.set_result(reason)
         if not self.replaced:
-            self._line.closed(reason)
+            self.gone(reason)
+
+    # ------------------------------------------------------------------ what becomes of it
+
+    def took(self, data: bytes) -> None:
+        """Bytes came."""
+        self._line.received(data)
+
+    def gone(self, reason: str) -> None:
+        """The connection ended."""
+        self._line.closed(reason)
+
+    # ------------------------------------------------------------------ what the line calls
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._pace.answered()
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > _UNSENT_LIMIT:
+            self.close("the instrument takes no bytes")
 
     def pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        self._pace.pause()
 
     def resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._pace.resume()
 
     def close(self, reason: str) -> None:
         self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.abort()
 
+    def _stop_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _go_on_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
 
 def keep_alive(connected: socket.socket) -> None:
     """Small frames go at once; a half-open connection ends by itself."""
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEP_ALIVE_S)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_AGAIN_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEP_ALIVE_TRIES)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 
 
 class TcpListenPort(Port):
@@ -87,7 +131,7 @@ class TcpListenPort(Port):
         self._host = host
         self._port = port
         self._peers = peers
-        self._current: _TcpConnection | None = None
+        self._current: TcpConnection | None = None
         self._backoff = Backoff(0.5, 10.0)
 
     async def serve(self, line: Line) -> None:
@@ -112,7 +156,7 @@ class TcpListenPort(Port):
             if self._current is not None:
                 self._current.close("the box stops")
 
-    def arrived(self, connection: _TcpConnection, line: Line) -> None:
+    def arrived(self, connection: TcpConnection, line: Line) -> None:
         if self._peers and connection.peer.rsplit(":", 1)[0] not in self._peers:
             log.warning("port.stranger_refused", link=self._link, peer=connection.peer)
             connection.replaced = True
@@ -128,13 +172,13 @@ class TcpListenPort(Port):
         self.state = PortState.OPEN
         line.opened(connection, connection.peer)
 
-    def left(self, connection: _TcpConnection) -> None:
+    def left(self, connection: TcpConnection) -> None:
         if self._current is connection:
             self._current = None
             self.state = PortState.LISTENING
 
 
-class _Arrival(_TcpConnection):
+class _Arrival(TcpConnection):
     """A connection that an instrument made."""
 
     def __init__(self, line: Line, link: str, port: TcpListenPort) -> None:
@@ -150,8 +194,11 @@ class _Arrival(_TcpConnection):
         self._port.left(self)
 
 
-class TcpDialPort(Port):
-    """We connect, and connect again for ever."""
+_C = TypeVar("_C", bound=TcpConnection)
+
+
+class DialledPort(Port, Generic[_C]):
+    """We connect, and connect again for ever, with full jitter between the attempts."""
 
     def __init__(self, link: str, host: str, port: int) -> None:
         self._link = link
@@ -159,30 +206,42 @@ class TcpDialPort(Port):
         self._port = port
         self._backoff = Backoff(0.5, 30.0)
 
-    async def serve(self, line: Line) -> None:
-        while True:
-            self.state = PortState.CONNECTING
-            connection = await self._connect(line)
-            if connection is not None:
-                self._backoff.succeeded()
-                self.state, self.reason = PortState.OPEN, ""
-                try:
-                    line.opened(connection, connection.peer)
-                    self.reason = await connection.ended
-                finally:
-                    connection.close("the box stops")
-                    self.state = PortState.CLOSED
-            await asyncio.sleep(self._backoff.next_s())
-
-    async def _connect(self, line: Line) -> _TcpConnection | None:
+    async def dialled(self, make: Callable[[], _C]) -> _C | None:
+        """A new connection, or None with the reason why there is none."""
+        self.state = PortState.CONNECTING
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                _, connection = await loop.create_connection(
-                    lambda: _TcpConnection(line, self._link), self._host, self._port
-                )
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, connection = await loop.create_connection(make, self._host, self._port)
         except OSError as error:  # TimeoutError is one
             self.reason = error.strerror or str(error) or "no answer"
             log.debug("port.cannot_connect", link=self._link, host=self._host, port=self._port, reason=self.reason)
             return None
         return connection
+
+    async def served(self, connection: _C) -> None:
+        """Until it ends. A server that accepts and hangs up at once (its line is taken) counts as a failure."""
+        began = asyncio.get_running_loop().time()
+        try:
+            self.reason = await connection.ended
+        finally:
+            if connection.heard or asyncio.get_running_loop().time() - began > _WORKS_AFTER_S:
+                self._backoff.succeeded()
+            connection.close("the box stops")
+            self.state = PortState.CLOSED
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self._backoff.next_s())
+
+
+class TcpDialPort(DialledPort[TcpConnection]):
+    """The instrument listens, or a serial server that passes raw bytes."""
+
+    async def serve(self, line: Line) -> None:
+        while True:
+            connection = await self.dialled(lambda: TcpConnection(line, self._link))
+            if connection is not None:
+                self.state, self.reason = PortState.OPEN, ""
+                line.opened(connection, connection.peer)
+                await self.served(connection)
+            await self.wait()

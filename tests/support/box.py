@@ -71,6 +71,11 @@ class Box:
         port = f'{{ kind = "serial", device = "{device}", baud_rate = {baud_rate} }}'
         self._add(link, driver, port, options)
 
+    def add_serial_server(self, link: str, port: int, driver: str = "sysmex_xn", **line: object) -> None:
+        """RFC 2217; `line` is its setting in the words of the configuration."""
+        setting = "".join(f", {key} = {_toml(value)}" for key, value in line.items())
+        self._add(link, driver, f'{{ kind = "rfc2217", host = "127.0.0.1", port = {port}{setting} }}')
+
     def _add(self, link: str, driver: str, port: str, options: Mapping[str, object] | None = None) -> None:
         more = f"options = {_toml(options)}\n" if options else ""
         self.links.append(f'[[links]]\nid = "{link}"\ndriver = "{driver}"\nport = {port}\n{more}')
