@@ -8,7 +8,6 @@ was wrong by. Messages that are sent after that carry the corrected time; of tho
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -61,14 +60,14 @@ class ClockEras:
                 eras = [_shifted(each, boot, base_us) for each in eras]
             if sure and (not eras or eras[-1].sure):
                 return eras  # nothing was in doubt before: nothing will have to be corrected
-            rows = _connection(ledger).execute(
+            rows = ledger.connection.execute(
                 "SELECT name, (SELECT max(sequence) FROM outbox WHERE outbox.link = link.id) FROM link"
             )
             after = {name: last for name, last in rows if last is not None}
-            epoch = _connection(ledger).execute("SELECT value FROM box WHERE key = 'epoch'").fetchone()[0]
+            epoch = ledger.connection.execute("SELECT value FROM box WHERE key = 'epoch'").fetchone()[0]
             eras = [*eras, Era(boot, base_us, sure, epoch, after)][-_MOST:]
             text = json.dumps([asdict(each) for each in eras])
-            _connection(ledger).execute("INSERT OR REPLACE INTO box (key, value) VALUES (?, ?)", (_KEY, text))
+            ledger.connection.execute("INSERT OR REPLACE INTO box (key, value) VALUES (?, ?)", (_KEY, text))
             return eras
 
         def done(eras: list[Era] | None, error: StoreError | None) -> None:
@@ -109,14 +108,9 @@ def _shifted(era: Era, boot: str, base_us: int) -> Era:
 
 
 def _load(ledger: Ledger) -> list[Era]:
-    row = _connection(ledger).execute("SELECT value FROM box WHERE key = ?", [_KEY]).fetchone()
+    row = ledger.connection.execute("SELECT value FROM box WHERE key = ?", [_KEY]).fetchone()
     try:
         return [] if row is None else [Era(**each) for each in json.loads(row[0])]
     except (TypeError, ValueError):
         log.warning("clock.eras_unreadable")
         return []
-
-
-def _connection(ledger: Ledger) -> sqlite3.Connection:
-    found: sqlite3.Connection = vars(ledger).get("connection") or vars(ledger)["_connection"]
-    return found

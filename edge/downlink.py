@@ -42,6 +42,7 @@ class Downlink:
         gateway: str,
         *,
         on_receipt: Callable[[Receipt], None],
+        on_new_epoch: Callable[[], None],
         on_worklist: Callable[[], None],
         on_gap: Callable[[GapRequest], None],
         on_count: Callable[[CountRequest], None],
@@ -51,6 +52,7 @@ class Downlink:
         self._store = store
         self._gateway = gateway
         self._on_receipt = on_receipt
+        self._on_new_epoch = on_new_epoch
         self._on_worklist = on_worklist
         self._on_gap = on_gap
         self._on_count = on_count
@@ -83,9 +85,9 @@ class Downlink:
             return
         self.counts.receipts += 1
 
-        def done(_value: object, error: StoreError | None) -> None:
+        def done(believed: bool | None, error: StoreError | None) -> None:
             if error is None:
-                self._on_receipt(receipt)
+                self._on_receipt(receipt) if believed else self._on_new_epoch()
             else:  # the message stays undelivered, is sent again after its timeout and confirmed again
                 log.warning("receipt.not_stored", link=receipt.link, reason=str(error))
 

@@ -70,6 +70,7 @@ class Forwarder:
             store,
             config.gateway.id,
             on_receipt=self._receipt,
+            on_new_epoch=self._start_over,
             on_worklist=self._worklist_moved,
             on_gap=self._gap,
             on_count=self._reconciliation.asked,
@@ -242,11 +243,8 @@ class Forwarder:
         self._flight.sent(turn.link, sizes, self._loop.time(), more=more)
 
     def _take(self, turn: Turn) -> tuple[str, list[Message], list[Packet]]:
-        epoch = self._reader.value("epoch")
-        found = self._reader.undelivered(turn.link, turn.after, turn.room, _BATCH_BYTES)
-        if self._reader.value("epoch") != epoch:
-            return self._take(turn)
-        return epoch, found, self._pack(epoch, turn.link, found)
+        found = self._reader.batch(turn.link, turn.after, turn.room, _BATCH_BYTES)
+        return found.epoch, found.messages, self._pack(found.epoch, turn.link, found.messages)
 
     def _pack(self, epoch: str, link: str, messages: list[Message]) -> list[Packet]:
         right = [self._eras.corrected(epoch, link, each) for each in messages]
@@ -269,10 +267,11 @@ class Forwarder:
         sent = size = 0
         while first <= request.last and sent < _GAP_LIMIT and size < _GAP_BYTES and not connection.ended.done():
             limit = min(self._settings.batch, _GAP_LIMIT - sent)
-            messages = await self._read(self._reader.between, request.link, first, request.last, limit, _BATCH_BYTES)
-            if not messages:
+            found = await self._read(self._reader.batch_between, request.link, first, request.last, limit, _BATCH_BYTES)
+            messages = found.messages
+            if not messages or found.epoch != request.epoch:
                 break
-            packets = await self._read(self._pack, request.epoch, request.link, messages)
+            packets = await self._read(self._pack, found.epoch, request.link, messages)
             sizes = self._publish(connection, request.link, packets)
             sent += len(sizes)
             size += sum(sizes.values())
@@ -297,6 +296,11 @@ class Forwarder:
         if receipt.at is not None:
             self._clock.told(receipt.at)
         self._flight.received(receipt.link, receipt.through, receipt.also, self._loop.time())
+        self._wake.set()
+
+    def _start_over(self) -> None:
+        """The box's file is an old copy: it has numbered anew what waits."""
+        self._flight.start_over()
         self._wake.set()
 
     def _worklist_moved(self) -> None:
