@@ -90,6 +90,8 @@ class StoreSection(Closed, frozen=True, kw_only=True):
     """How long raw bytes and messages stay on the box after the cloud's receipt."""
     max_megabytes: Annotated[int, Meta(ge=1)] = 4096
     """Bound of the store's file. Near it delivered messages go early; undelivered never: then the bench is refused."""
+    ballast_megabytes: Annotated[int, Meta(ge=0)] = 16
+    """Part of the bound (at most a quarter): a file that is given up on a full disk, so that pruning can run."""
 
 
 class CloudSection(Closed, frozen=True, kw_only=True):

@@ -44,7 +44,11 @@ class Daemon:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         settings = self._config.store
         with Store(
-            settings.path, max_bytes=settings.max_megabytes * _MEGABYTE, loop=loop, group_wait_s=_GROUP_WAIT_S
+            settings.path,
+            max_bytes=settings.max_megabytes * _MEGABYTE,
+            ballast_bytes=settings.ballast_megabytes * _MEGABYTE,
+            loop=loop,
+            group_wait_s=_GROUP_WAIT_S,
         ) as store:
             reader = store.reader()
             try:
@@ -61,6 +65,7 @@ class Daemon:
         served: dict[str, Served] = {}
         health = Health(self._config, store, reader, self._clock, served)
         forwarder = Forwarder(self._config, store, health.gateway_state, self._clock)
+        store.on_mended = forwarder.announce
         open_frames = reader.open_frames()
         for section in self._config.links:
             session = Session(section, store, reader, self._clock, forwarder.announce)

@@ -95,6 +95,7 @@ class Health:
                 "groups": writer.groups,
                 "pieces": writer.pieces,
                 "failures": writer.failures,
+                **self._store.condition(),
             },
         }
 

@@ -26,7 +26,7 @@ from edge.store.rows import (
     frame_ids,
     message_of,
 )
-from edge.store.schema import connect, is_damage
+from edge.store.schema import as_text, connect, is_damage
 from protocols.model import Decoded, Order
 from protocols.uplink.envelope import Message, MessageState
 from protocols.uplink.items import order_from_json
@@ -38,6 +38,8 @@ _ALL_LIMIT = 500
 
 
 _REBUILT = "read again from the raw bytes: the box's stored copy was damaged"
+
+_NOT_UTF_8 = "Could not decode to UTF-8"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,6 +82,9 @@ def _on_a_sound_file(
         try:
             return read(self, *arguments, **named)
         except sqlite3.DatabaseError as error:
+            if str(error).startswith(_NOT_UTF_8):
+                self._connection.text_factory = as_text
+                return read(self, *arguments, **named)
             if not is_damage(error) or self._files is None:
                 raise
             self._files.found_damaged(generation)

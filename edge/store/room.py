@@ -117,7 +117,6 @@ class Room:
         try:
             ledger.connection.execute("PRAGMA busy_timeout=0")
             ledger.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            ledger.connection.execute(f"PRAGMA wal_autocheckpoint={self._log_pages()}")
             pages = int(ledger.connection.execute("PRAGMA page_count").fetchone()[0])
             inside = ledger.free_bytes()
         except sqlite3.Error as error:
@@ -131,9 +130,10 @@ class Room:
             self._make_ballast(free)
             log.warning("disk.has_room", free_bytes=free, inside_bytes=inside, ballast_bytes=self.ballast_bytes)
 
-    def _log_pages(self) -> int:
-        """After how many pages the log is copied back: where there is little room, it stays short."""
-        return max(16, min(1000, self._spare // 4 // PAGE_BYTES))
+    @property
+    def log_pages(self) -> int:
+        """After how many pages the log is copied back: on a full disk the file grows by them out of the ballast."""
+        return max(16, min(1000, self._spare // 2 // PAGE_BYTES))
 
     def _make_ballast(self, free: int) -> None:
         """As large as wanted, or as there is room for when it is at least a quarter; without holes."""

@@ -27,7 +27,7 @@ from edge.store.aside import Aside
 from edge.store.ledger import Ledger
 from edge.store.pages import DamagedFile, Row, Value
 from edge.store.rows import NO_CONTENT, UNREAD, Draft, FrameRow, crc_of_message, frame_ids
-from edge.store.schema import connect
+from edge.store.schema import as_text, connect
 from protocols.uplink.envelope import MessageState
 
 LOST = "lost on the box: both copies stood on damaged pages"
@@ -87,6 +87,7 @@ class Salvage:
             self._aside.pages = pages.page_count
             self._copy(pages)
         with closing(connect(self._path, read_only=True)) as connection:
+            connection.text_factory = as_text
             links = dict(connection.execute("SELECT name, id FROM link"))
             for name, boundary in self._aside.boundary.items():
                 if name in links:
@@ -188,7 +189,7 @@ class _Link:
     def mend(self) -> None:
         through = self._one("SELECT delivered_through FROM link WHERE id = ?", self._id)
         before = self._before(through + 1)
-        missing: list[int] = []
+        missing = [] if before is None else list(range(before.sequence + 1, through + 1))
         for sequence, message in self._messages(through + 1):
             if message is None:
                 missing.append(sequence)
@@ -308,12 +309,12 @@ class _Link:
         return [each for each in rows if each[0] not in claimed]
 
     def _drafts(self, driver: str, frames: list[FrameRow], most: int) -> list[tuple[tuple[int, ...], Draft]]:
-        """At most so many messages; what is over goes with the last."""
+        """At most so many messages, the last of the frames."""
         interpreter = interpreter_of(driver)
         found = [each.positions for each in reread(interpreter, [frame[5] for frame in frames])]
         found = sorted(found)
         if len(found) > most:
-            found = [*found[: most - 1], tuple(sorted(each for more in found[most - 1 :] for each in more))]
+            found = found[-most:]  # those before belong to messages whose rows were delivered and are gone too
         drafts = []
         for positions in found:
             own = [frames[each] for each in positions]

@@ -93,6 +93,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
+def as_text(data: bytes) -> str:
+    """The text of a damaged row, so that the rows beside it can be read; its CRC tells that it is not what was written.
+
+    For a connection's `text_factory`, when it is needed: it makes every read slower.
+    """
+    return data.decode(errors="replace")
+
+
 def open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
     """The one writing connection, migrated to this version. Raises `sqlite3.Error`."""
     connection = connect(path)

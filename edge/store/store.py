@@ -22,7 +22,7 @@ import structlog
 
 from edge.clock import Moment
 from edge.errors import StoreBusy, StoreError, StoreFull
-from edge.store import aside, schema
+from edge.store import aside, orders, schema
 from edge.store.ledger import Ledger
 from edge.store.mending import Mending
 from edge.store.reader import Reader
@@ -35,6 +35,7 @@ _DAY = 86_400_000_000
 """In microseconds."""
 _ANY_AGE = 2**62
 _PIECE = 200
+_PRESS_AGAIN_S = 1.0
 _LOCK_RETRY_S = 0.05
 
 log = structlog.get_logger()
@@ -59,14 +60,14 @@ class Store:
         seconds after the start; a damaged one is replaced, here or later.
         """
         self.path = path
-        self.on_mended: Callable[[list[str]], None] = lambda links: None
-        """Told on the loop when these links may send again what was in a damaged file."""
+        self.on_mended: Callable[[str], None] = lambda link: None
+        """Told on the loop of each link that may send again what was in a damaged file."""
         self.room = Room(path, max_bytes, ballast_bytes)
         self._max_bytes = max_bytes
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._answers: deque[tuple[Done, Any, StoreError | None]] = deque()
-        self._pruning = False
+        self._pruning, self._not_before = False, 0.0
         self._lock = _lock(path)
         try:
             unclean = path.with_name(path.name + "-wal").exists()
@@ -87,7 +88,7 @@ class Store:
             tries -= 1
             try:
                 return Writer(
-                    lambda: schema.open_for_writing(self.path, self.room.bound_bytes),
+                    self._connect,
                     self._collect,
                     self._hand_out,
                     room=self.room,
@@ -103,6 +104,11 @@ class Store:
                     aside.set_aside(self.path, None, self.room.bound_bytes)
                 elif not isinstance(self.room.judge(error), StoreFull):
                     raise self.room.judge(error) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = schema.open_for_writing(self.path, self.room.bound_bytes)
+        connection.execute(f"PRAGMA wal_autocheckpoint={self.room.log_pages}")
+        return connection
 
     def close(self) -> None:
         self.mending.stop()
@@ -136,10 +142,11 @@ class Store:
         self.mending.begin()
 
     def _mended(self, links: list[str]) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(lambda: self.on_mended(links))
-        else:
-            self.on_mended(links)
+        for link in links:
+            if self._loop is None:
+                self.on_mended(link)
+            elif not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self.on_mended, link)
 
     def __enter__(self) -> Self:
         return self
@@ -208,6 +215,7 @@ class Store:
 
         def work(ledger: Ledger) -> int:
             ledger.prune_worklist(expired_before)
+            orders.prune(ledger.connection, now)
             self.room.note(ledger)
             if self.room.pressed(ledger):
                 return ledger.prune_delivered(_ANY_AGE, limit)
@@ -233,7 +241,7 @@ class Store:
 
     def _make_room(self) -> None:
         """Something was refused for want of room: delivered messages go now, one piece after the other."""
-        if self._pruning or self._writer.closed:
+        if self._pruning or self._writer.closed or time.monotonic() < self._not_before:
             return
         self._pruning = True
 
@@ -242,7 +250,10 @@ class Store:
 
         def done(dropped: int | None, error: StoreError | None) -> None:
             self._pruning = False
-            if error is None and dropped:
+            if error is not None:  # not even that
+                self._not_before = time.monotonic() + _PRESS_AGAIN_S
+                log.warning("store.cannot_prune", reason=str(error))
+            elif dropped:
                 self._make_room()
 
         self._writer.submit(work, done)
