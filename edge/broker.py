@@ -147,16 +147,17 @@ class BrokerConnection:
             self._context = client_context(settings, floor)
             self._client.tls_set_context(self._context)
 
-    def publish(self, topic: str, payload: bytes, expires_s: int | None = None) -> None:
-        """QoS 1; `expires_s`: not worth delivering later. Raises `BrokerUnreachable` when the connection is gone."""
+    def publish(self, topic: str, payload: bytes, expires_s: int | None = None, qos: int = 1) -> None:
+        """`expires_s`: not worth delivering later. Raises `BrokerUnreachable` when the connection is gone."""
         properties = None
         if expires_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = expires_s
-        info = self._client.publish(topic, payload, qos=1, properties=properties)
+        info = self._client.publish(topic, payload, qos=qos, properties=properties)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise BrokerUnreachable(mqtt.error_string(info.rc))
-        self._unanswered[info.mid] = topic, len(payload)
+        if qos:
+            self._unanswered[info.mid] = topic, len(payload)
 
     def close(self) -> None:
         """Say good-bye if that is possible; `ended` is done afterwards."""

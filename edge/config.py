@@ -210,6 +210,13 @@ class LinkSection(Closed, frozen=True, kw_only=True):
         dict[str, Any], Meta(description="what this instrument's driver wants to know of this instrument")
     ] = {}
     """Settings of one instrument that its driver reads (`Driver.configured`), such as the columns of a table."""
+    orders: Literal["query", "download", "both"] | None = None
+    """The instrument asks for its orders, is told them, or both; default: told only where it cannot ask."""
+    ask_cloud_s: Annotated[float, Meta(ge=0, le=30)] | None = None
+    """How long a host query about a tube that the box does not know waits for the cloud (seconds; 0: not at all).
+
+    Default 3, of instruments that speak plain text 1. Less than the instrument itself waits for its answer.
+    """
 
 
 class HealthSection(Closed, frozen=True, kw_only=True):

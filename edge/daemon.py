@@ -68,7 +68,7 @@ class Daemon:
         store.on_mended = forwarder.announce
         open_frames = reader.open_frames()
         for section in self._config.links:
-            session = Session(section, store, reader, self._clock, forwarder.announce)
+            session = Session(section, store, reader, self._clock, forwarder.announce, forwarder.desk)
             frames = open_frames.get(section.id, [])
             if frames:
                 sequences = recover(section.id, session.interpreter, frames, store)

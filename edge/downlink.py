@@ -14,6 +14,7 @@ import structlog
 from edge.errors import StoreError
 from edge.store.ledger import Ledger
 from edge.store.store import Store
+from protocols.uplink.asking import ANSWER, Answer
 from protocols.uplink.counts import CountRequest
 from protocols.uplink.down import GapRequest, Receipt, TimeNotice, Worklist
 from protocols.uplink.topics import UplinkError, parse_topic
@@ -47,6 +48,7 @@ class Downlink:
         on_gap: Callable[[GapRequest], None],
         on_count: Callable[[CountRequest], None],
         on_time: Callable[[datetime], None],
+        on_answer: Callable[[Answer], None] = lambda _answer: None,
     ) -> None:
         """`on_worklist`: the revision moved, or a publish is missing; either way the cloud must hear where we stand."""
         self._store = store
@@ -57,6 +59,7 @@ class Downlink:
         self._on_gap = on_gap
         self._on_count = on_count
         self._on_time = on_time
+        self._on_answer = on_answer
         self._missed_before: int | None = None
         self.counts = DownlinkCounts()
 
@@ -73,6 +76,8 @@ class Downlink:
                 self._count(CountRequest.from_bytes(payload))
             elif kind == "time":
                 self._on_time(TimeNotice.from_bytes(payload).at)
+            elif kind == ANSWER:
+                self._on_answer(Answer.from_bytes(payload))
             else:
                 raise UplinkError(f"nothing is known of down/{kind}")
         except UplinkError as error:

@@ -7,10 +7,12 @@ notice whether the cloud is there.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -19,6 +21,7 @@ from edge.broker import BrokerConnection
 from edge.clock import Clock
 from edge.clock_eras import ClockEras
 from edge.config import BoxConfig
+from edge.desk import CloudDesk
 from edge.downlink import Downlink
 from edge.errors import BrokerUnreachable
 from edge.flight import Flight, Turn
@@ -28,6 +31,7 @@ from edge.reconciliation import Reconciliation
 from edge.store.store import Store
 from edge.tls import own_validity
 from protocols.uplink import counts
+from protocols.uplink.asking import QUESTION
 from protocols.uplink.down import GapRequest, Receipt
 from protocols.uplink.envelope import Message, MessageState
 from protocols.uplink.states import GatewayState
@@ -56,6 +60,7 @@ class Forwarder:
     def __init__(
         self, config: BoxConfig, store: Store, state: Callable[[], GatewayState], clock: Clock | None = None
     ) -> None:
+        self.desk = CloudDesk(config.gateway.id)
         self._gateway = config.gateway
         self._settings = config.cloud
         self._links = [each.id for each in config.links]
@@ -75,6 +80,7 @@ class Forwarder:
             on_gap=self._gap,
             on_count=self._reconciliation.asked,
             on_time=self._time,
+            on_answer=self.desk.answered,
         )
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
@@ -158,6 +164,7 @@ class Forwarder:
             self.connections += 1
             self._limit.told(connection.max_packet_bytes)
             log.info("cloud.connected", host=self._settings.host, port=self._settings.port)
+            self.desk.connected(partial(self._publish_question, connection))
             self._flight.start_over()
             self._state_due = 0.0
             self._time_until = self._loop.time() + _TIME_WAIT_S
@@ -172,6 +179,7 @@ class Forwarder:
             return self._with_certificate(str(error))
         finally:
             self.connected = False
+            self.desk.disconnected()
             connection.close()
 
     async def _pause(self, connection: BrokerConnection) -> None:
@@ -307,6 +315,12 @@ class Forwarder:
         """Soon, but not with every publish of a long worklist."""
         self._state_due = min(self._state_due, self._state_at + _STATE_AT_MOST_EVERY_S)
         self._wake.set()
+        self.desk.worklist_moved()
+
+    def _publish_question(self, connection: BrokerConnection, link: str, payload: bytes, wait_s: float) -> None:
+        """QoS 0: it stands behind no backlog, and repeated later it would ask about nothing any more."""
+        topic = up_topic(self._gateway.partition, self._gateway.id, link, QUESTION)
+        connection.publish(topic, payload, expires_s=math.ceil(wait_s), qos=0)
 
     def _gap(self, request: GapRequest) -> None:
         if len(self._gaps) < _GAP_REQUESTS and request not in self._gaps:  # the cloud asks again

@@ -54,22 +54,23 @@ class Interpreter:
 
     def __init__(self, driver_id: str, options: Mapping[str, object] | None = None) -> None:
         self.driver_id = driver_id
-        self._driver = None if driver_id == AUTO else discover()[driver_id].configured(options or {})
+        self.driver = None if driver_id == AUTO else discover()[driver_id].configured(options or {})
+        """None: each message is recognised by itself."""
         self._heard_before: Driver | None = None
 
     def new_link(self) -> Link:
-        return RecognisingLink() if self._driver is None else self._driver.new_link()
+        return RecognisingLink() if self.driver is None else self.driver.new_link()
 
     def hear(self, payload: bytes) -> Reading:
         """Read only what may need an answer; the rest is read on its way to the cloud."""
-        driver = self._driver
+        driver = self.driver
         if driver is None or driver.must_answer(payload):
             return self.read(payload)
         return Reading(payload, driver, driver.id, "", MessageState.UNDECODED, None)
 
     def read(self, payload: bytes) -> Reading:
         """Never raises for what an instrument sent, nor for a driver's own fault."""
-        driver, reason = self._driver, ""
+        driver, reason = self.driver, ""
         if driver is None:
             driver, match = identify(payload, self._heard_before)
             self._heard_before = driver
