@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
+
+from edge import start
+
+if __name__ == "__main__" and start.is_plain_run(sys.argv[1:]):  # the daemon does without what follows
+    sys.exit(start.run(Path(sys.argv[2])))
 
 import typer
 
@@ -16,20 +22,7 @@ ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="the box's TO
 @app.command()
 def run(config: ConfigFile) -> None:
     """Serve the bench until SIGTERM or Ctrl-C. Exit 1: the configuration is wrong; 2: the store cannot be opened."""
-    import asyncio
-
-    from edge.config_file import load
-    from edge.daemon import Daemon
-    from edge.errors import ConfigError, StoreError
-    from edge.logs import set_up
-
-    set_up()
-    try:
-        asyncio.run(Daemon(load(config)).run())
-    except ConfigError as error:
-        _fail("\n".join(error.lines()), 1)
-    except StoreError as error:
-        _fail(f"the store cannot be opened: {error}", 2)
+    raise typer.Exit(start.run(config))
 
 
 @app.command()

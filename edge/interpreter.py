@@ -56,6 +56,8 @@ class Interpreter:
         self.driver_id = driver_id
         self.driver = None if driver_id == AUTO else discover()[driver_id].configured(options or {})
         """None: each message is recognised by itself."""
+        if driver_id == AUTO:
+            tuple(discover().values())  # read now, not while the first message waits
         self._heard_before: Driver | None = None
 
     def new_link(self) -> Link:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from types import ModuleType
 from typing import ClassVar
 
 from protocols.errors import DriverOptionError
@@ -110,22 +111,49 @@ class Driver(ABC):
         return ()
 
 
+class _Drivers(Mapping[str, Driver]):
+    """Their names are their files' names; a driver's file is read when it is asked for (a box needs a few of many)."""
+
+    def __init__(self) -> None:
+        package = importlib.import_module("protocols.instruments")
+        self._names = tuple(each.name for each in pkgutil.iter_modules(package.__path__))
+        self._made: dict[str, Driver] = {}
+
+    def __getitem__(self, name: str) -> Driver:
+        made = self._made.get(name)
+        if made is None:
+            if name not in self._names:
+                raise KeyError(name)
+            made = self._made[name] = _driver_in(importlib.import_module(f"protocols.instruments.{name}"), name)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _driver_in(module: ModuleType, name: str) -> Driver:
+    """The driver that a file holds. Raises `LookupError` where its id is not the file's name: nobody would find it."""
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and issubclass(value, Driver)
+            and value.__module__ == module.__name__
+            and getattr(value, "id", None) == name
+        ):
+            return value()
+    raise LookupError(f"protocols/instruments/{name}.py holds no driver whose id is {name!r}")
+
+
 @cache
 def discover() -> Mapping[str, Driver]:
-    """Every driver in `protocols.instruments` by its id."""
-    package = importlib.import_module("protocols.instruments")
-    found: dict[str, Driver] = {}
-    for module_info in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"protocols.instruments.{module_info.name}")
-        for value in vars(module).values():
-            if (
-                isinstance(value, type)
-                and issubclass(value, Driver)
-                and value.__module__ == module.__name__
-                and hasattr(value, "id")
-            ):
-                found[value.id] = value()
-    return found
+    """Every driver in `protocols.instruments` by its id, which is the name of its file."""
+    return _Drivers()
 
 
 CERTAIN = 1.0
