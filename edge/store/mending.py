@@ -109,11 +109,11 @@ class Mending:
             self._check = None
         if self._stop.is_set():
             return
-        self.checked = "sound" if found == ["ok"] else "damaged"
-        log.info("store.checked", result=self.checked)
         if found != ["ok"]:
             log.error("store.check_failed", findings=found)
             self._store.found_damaged(generation)
+        self.checked = "sound" if found == ["ok"] else "damaged"
+        log.info("store.checked", result=self.checked)
 
     def _read_all(self) -> None:
         try:

@@ -32,6 +32,7 @@ from protocols.uplink.envelope import MessageState
 
 LOST = "lost on the box: both copies stood on damaged pages"
 REBUILT_RAW = "the raw bytes were damaged on the box: rebuilt from the message's text"
+NUMBER_UNSURE = "the box's record of it was damaged: read again from its frames, its number may be a neighbour's"
 NOT_ENDED = "the box stopped before the message ended"
 _JOURNAL, _OUTBOX = 6, (13, 15)
 _BATCH_BYTES, _BATCH_ROWS = 256 * 1024, 200
@@ -283,6 +284,8 @@ class _Link:
         neighbour = before or after
         driver = neighbour.driver if neighbour is not None else "auto"
         drafts = self._drafts(driver, frames, len(missing))
+        if 0 < len(drafts) < len(missing):  # in their order, but which of the numbers was whose nobody knows
+            drafts = [(ids, replace(draft, reason=NUMBER_UNSURE)) for ids, draft in drafts]
         at = neighbour.draft.received_at.at if neighbour is not None else datetime.now(UTC)
         nothing = Draft(Moment(at, False), driver, "", MessageState.INCOMPLETE, NO_CONTENT, LOST)
         found = [*drafts, *(((), nothing) for _ in missing[len(drafts) :])]

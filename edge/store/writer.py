@@ -73,7 +73,11 @@ class Writer:
         """Rises when a new file stands in the place of a damaged one."""
         self._open_connection = open_connection
         self._connection = open_connection()
-        self._ledger = Ledger(self._connection)
+        try:
+            self._ledger = Ledger(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
         self._collect = collect
         self._hand_out = hand_out
         self._loop = loop
