@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from edge import start
 
@@ -119,7 +119,72 @@ def status(config: ConfigFile) -> None:
         _fail(complaint, 1)
 
 
-def _fail(message: str, code: int) -> None:
+Force = Annotated[bool, typer.Option("--force", help="also where it is worse than before, or was taken back once")]
+
+
+@app.command()
+def reload(
+    config: ConfigFile,
+    force: Force = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would do, and change nothing")] = False,
+) -> None:
+    """Give the running box another configuration: only the links that it changes notice. Exit 1: it was refused."""
+    from edge.config_file import load, read_text
+    from edge.errors import ConfigError
+    from edge.reload_desk import NotRunning, ask
+
+    try:
+        box, text = load(config), read_text(config)
+        folder = str(config.resolve().parent)
+        verb = "check" if dry_run else "apply"
+        name = str(config.resolve())
+        accepted, lines = ask(box, verb, text=text, name=name, folder=folder, source="command", force=force)
+    except (ConfigError, NotRunning) as error:
+        _fail(str(error), 1)
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if accepted else 1)
+
+
+@app.command()
+def rollback(
+    config: ConfigFile,
+    number: Annotated[int | None, typer.Option("--to", help="number of a kept configuration; default: before")] = None,
+) -> None:
+    """Put an earlier configuration in force on the running box."""
+    from edge.config_file import load
+    from edge.errors import ConfigError
+    from edge.reload_desk import NotRunning, ask
+
+    try:
+        accepted, lines = ask(load(config), "rollback", number=number)
+    except (ConfigError, NotRunning) as error:
+        _fail(str(error), 1)
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if accepted else 1)
+
+
+@app.command()
+def history(config: ConfigFile, json_: Annotated[bool, typer.Option("--json", help="as JSON")] = False) -> None:
+    """The configurations that the box has had, and which one is in force."""
+    from edge.config_file import load
+    from edge.config_versions import Versions
+    from edge.errors import ConfigError
+
+    try:
+        versions = Versions.open(load(config).store.path)
+    except ConfigError as error:
+        _fail(str(error), 1)
+    if json_:
+        typer.echo(json.dumps(versions.shown(), ensure_ascii=False, indent=2))
+        return
+    for each in versions.versions:
+        mark = "*" if each.number == versions.in_force else " "
+        typer.echo(
+            f"{mark} {each.number:4}  {each.at}  {each.digest}  {each.source:8}  {each.fate}  {each.note}".rstrip()
+        )
+
+
+def _fail(message: str, code: int) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(code)
 

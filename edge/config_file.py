@@ -27,23 +27,36 @@ def load(file: Path, drivers: Collection[str] | None = None) -> BoxConfig:
 
     `drivers`: ids that a link may name; default: every driver that is found.
     """
-    text = _read(file)
+    return parse(read_text(file), str(file), file.resolve().parent, drivers)
+
+
+def parse(text: str, name: str, folder: Path, drivers: Collection[str] | None = None) -> BoxConfig:
+    """As `load`; `name` stands in the mistakes, relative paths are taken from `folder`."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(str(file), [_syntax_mistake(error, text)]) from None
+        raise ConfigError(name, [_syntax_mistake(error, text)]) from None
     lines = toml_lines.Lines(text)
     mistakes = list(_contradictions(data, lines, discover() if drivers is None else drivers))
     config, misshapen = box_of(data, lines)
     mistakes += misshapen
     if config is None or mistakes:
-        raise ConfigError(str(file), mistakes)
-    return _anchored(config, file.resolve().parent)
+        raise ConfigError(name, mistakes)
+    return _anchored(config, folder)
+
+
+def store_in(text: str, folder: Path) -> Path | None:
+    """The store that a configuration names, also one that is wrong elsewhere; None where it cannot be told."""
+    try:
+        path = tomllib.loads(text)["store"]["path"]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return None
+    return folder / path if isinstance(path, str) else None
 
 
 def missing_files(config: BoxConfig, file: Path) -> list[Mistake]:
     """Files that the configuration names and that are not there (asked by `edge check`, not by `edge run`)."""
-    lines = toml_lines.Lines(_read(file))
+    lines = toml_lines.Lines(read_text(file))
     found = []
     for key in ("password_file", "ca_file", "certificate_file", "key_file"):
         path: Path | None = getattr(config.cloud, key)
@@ -62,7 +75,8 @@ def missing_files(config: BoxConfig, file: Path) -> list[Mistake]:
     return found
 
 
-def _read(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Raises `ConfigError`."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 
 from edge.clock import Clock, kernel_synchronised, restore, save
 from edge.config import BoxConfig
+from edge.config_start import Chosen
 from edge.errors import StoreError
 from edge.forwarder import Forwarder
 from edge.health import WRITE_EVERY_S, Health, Served, write_snapshot
-from edge.ports.opening import port_of
-from edge.recovery import recover
-from edge.session import Session
+from edge.links import Links
+from edge.reload import Reload
+from edge.reload_desk import ReloadDesk
 from edge.store.reader import Reader
 from edge.store.store import Store
 from edge.supervise import supervise
@@ -34,10 +36,11 @@ log = structlog.get_logger()
 class Daemon:
     """`run` until SIGTERM or SIGINT. Raises `StoreError` when the store cannot be opened."""
 
-    def __init__(self, config: BoxConfig) -> None:
-        self._config = config
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen
+        self._config = chosen.config
         self._clock = Clock(synchronised=kernel_synchronised)
-        self._clock_file = config.store.path.with_name(config.store.path.name + ".clock")
+        self._clock_file = chosen.config.store.path.with_name(chosen.config.store.path.name + ".clock")
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -50,6 +53,7 @@ class Daemon:
             loop=loop,
             group_wait_s=_GROUP_WAIT_S,
         ) as store:
+            self._chosen.begin()
             reader = store.reader()
             try:
                 await self._serve(store, reader)
@@ -66,28 +70,37 @@ class Daemon:
         health = Health(self._config, store, reader, self._clock, served)
         forwarder = Forwarder(self._config, store, health.gateway_state, self._clock)
         store.on_mended = forwarder.announce
+        links = Links(store, reader, self._clock, forwarder.announce, forwarder.desk, served)
         open_frames = reader.open_frames()
         for section in self._config.links:
-            session = Session(section, store, reader, self._clock, forwarder.announce, forwarder.desk)
-            frames = open_frames.get(section.id, [])
-            if frames:
-                sequences = recover(section.id, session.interpreter, frames, store)
-                log.warning("link.recovered", link=section.id, frames=len(frames), sequences=sequences)
-            served[section.id] = Served(session, port_of(section, reader.newest_raw))
+            links.start(section, open_frames.get(section.id, ()))
+        forwarding = _Forwarding(forwarder)
+
+        def report() -> None:
+            cloud = {"connected": forwarder.connected, "reason": forwarder.reason, **forwarder.counts}
+            write_snapshot(self._config.status_file, health.snapshot(cloud))
+
+        async def take(config: BoxConfig) -> None:
+            self._config = config
+            await forwarding.use(config)
+
+        reload = Reload(self._config, self._chosen.versions, links, self._clock, store.reader, take)
+        desk = ReloadDesk(self._chosen.file, reload, report)
+        health.configuration = lambda: {**reload.condition(), "answer": desk.answer}
+        reload.go_on(self._chosen)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, desk.called)
         tasks = [
-            asyncio.create_task(supervise(f"port {link}", lambda each=each: each.port.serve(each.session)))  # type: ignore[misc]
-            for link, each in served.items()
+            asyncio.create_task(supervise("pruning", lambda: self._prune(store))),
+            asyncio.create_task(supervise("clock", self._save_clock)),
+            asyncio.create_task(supervise("health", lambda: _report(report))),
         ]
-        tasks.append(asyncio.create_task(supervise("forwarder", forwarder.run)))
-        tasks.append(asyncio.create_task(supervise("pruning", lambda: self._prune(store))))
-        tasks.append(asyncio.create_task(supervise("clock", self._save_clock)))
-        tasks.append(asyncio.create_task(supervise("health", lambda: self._report(health, forwarder))))
         log.info("box.started", gateway=self._config.gateway.id, epoch=store.epoch, links=len(served))
         await _stop_signal()
         log.info("box.stopping")
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, links.close(), forwarding.stop(), return_exceptions=True)
+        await reload.stopping()
         save(self._clock, self._clock_file)
 
     async def _save_clock(self) -> None:
@@ -105,14 +118,31 @@ class Daemon:
             store.prune(self._clock.now(), self._config.store.keep_delivered_days, done)
             await asyncio.sleep(_PRUNE_EVERY_S)
 
-    async def _report(self, health: Health, forwarder: Forwarder) -> None:
-        """Often in the first seconds, when somebody watches it start; then now and then."""
-        loop = asyncio.get_running_loop()
-        watched_until = loop.time() + _WATCHED_S
-        while True:
-            cloud = {"connected": forwarder.connected, "reason": forwarder.reason, **forwarder.counts}
-            write_snapshot(self._config.status_file, health.snapshot(cloud))
-            await asyncio.sleep(WRITE_EVERY_S if loop.time() > watched_until else WRITE_EVERY_S / 20)
+
+class _Forwarding:
+    """The forwarder's task, begun anew when another broker is configured."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+        self._task = asyncio.create_task(supervise("forwarder", forwarder.run))
+
+    async def use(self, config: BoxConfig) -> None:
+        if self._forwarder.use(config):
+            await self.stop()
+            self._task = asyncio.create_task(supervise("forwarder", self._forwarder.run))
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+async def _report(report: Callable[[], None]) -> None:
+    """Often in the first seconds, when somebody watches it start; then now and then."""
+    loop = asyncio.get_running_loop()
+    watched_until = loop.time() + _WATCHED_S
+    while True:
+        report()
+        await asyncio.sleep(WRITE_EVERY_S if loop.time() > watched_until else WRITE_EVERY_S / 20)
 
 
 async def _stop_signal() -> None:

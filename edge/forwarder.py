@@ -121,6 +121,23 @@ class Forwarder:
         self._flight.announce(link)
         self._wake.set()
 
+    def use(self, config: BoxConfig) -> bool:
+        """Another configuration, taken from now on. True: `run` must be begun anew, for it goes to another broker."""
+        self._links = [each.id for each in config.links]
+        other_cloud = config.cloud != self._settings
+        if other_cloud:
+            self._settings = config.cloud
+            self._flight = Flight(config.cloud.window, config.cloud.receipt_timeout_s, config.cloud.batch)
+        for link in self._links:
+            self._flight.announce(link)
+        self.say_state()
+        return other_cloud
+
+    def say_state(self) -> None:
+        """The cloud should hear at once how we are."""
+        self._state_due = 0.0
+        self._wake.set()
+
     def reconcile(self) -> None:
         """Say at once what is held of every link, instead of at the next full hour."""
         self._reconciliation.now_all()

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from typing import Any
 from edge.clock import Clock
 from edge.config import BoxConfig
 from edge.interpreter import software_version
-from edge.ports.contract import Port
-from edge.session import Session
+from edge.links import Served as Served
 from edge.store.reader import Reader
 from edge.store.rows import LinkPosition
 from edge.store.store import Store, is_open
@@ -28,16 +27,8 @@ WRITE_EVERY_S = 2.0
 STALE_AFTER_S = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One link as the daemon runs it."""
-
-    session: Session
-    port: Port
-
-
 class Health:
-    """Reads the sessions, ports and the store; holds nothing of its own."""
+    """Reads the sessions, ports and the store; holds nothing of its own. `configuration` tells of `edge.reload`."""
 
     def __init__(
         self, config: BoxConfig, store: Store, reader: Reader, clock: Clock, served: Mapping[str, Served]
@@ -47,11 +38,13 @@ class Health:
         self._reader = reader
         self._clock = clock
         self._served = served
+        self.configuration: Callable[[], Mapping[str, Any]] = dict
         self._started_at = clock.now().at
 
     def gateway_state(self) -> GatewayState:
         now = self._clock.now()
         positions = {each.link: each for each in self._reader.positions()}
+        configuration = self.configuration()
         return GatewayState(
             gateway=self._config.gateway.id,
             epoch=self._store.epoch,
@@ -61,6 +54,10 @@ class Health:
             worklist_revision=self._reader.worklist_revision(),
             links=tuple(self._link_state(link, served, positions.get(link)) for link, served in self._served.items()),
             bytes_free=self._store.bytes_free(),
+            configuration=configuration.get("number", 0),
+            configuration_digest=configuration.get("digest", ""),
+            configuration_trial=configuration.get("trial") is not None,
+            configuration_note=configuration.get("note", ""),
         )
 
     def _link_state(self, link: str, served: Served, position: LinkPosition | None) -> LinkState:
@@ -89,6 +86,7 @@ class Health:
             "written_at": datetime.now(UTC).isoformat(),
             "started_at": self._started_at.isoformat(),
             **state,
+            "configuration": dict(self.configuration()),
             "cloud": dict(cloud),
             "store": {
                 "path": str(self._store.path),

@@ -50,6 +50,11 @@ class Intake:
         """Is an answer of the store still to come?"""
         return self._asked > 0
 
+    @property
+    def has_open_frames(self) -> bool:
+        """Did frames come whose message has not ended?"""
+        return bool(self._frames)
+
     def keep(
         self, fresh: Sequence[FrameReceived], reading: Reading | None, message_ids: Sequence[int], answer: Answer
     ) -> None:

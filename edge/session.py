@@ -107,6 +107,15 @@ class Session(Turns):
         self._answering.closed()
         log.info("link.closed", link=self.link_id, reason=reason)
 
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def in_message(self) -> bool:
+        """Would the instrument have to say something again if the line closed now?"""
+        return self.is_connected and (self._intake.busy or self._intake.has_open_frames)
+
     def end(self) -> None:
         """The link is taken out of service: it sends nothing any more."""
         self._answering.end()

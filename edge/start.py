@@ -20,15 +20,18 @@ def run(config: Path) -> int:
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # the logger looks for it; JSON lines need none
 
     import asyncio
+    import signal
 
-    from edge.config_file import load
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a wish for another configuration that comes before we can listen
+
+    from edge.config_start import choose
     from edge.daemon import Daemon
     from edge.errors import ConfigError, StoreError
     from edge.logs import set_up
 
     set_up()
     try:
-        asyncio.run(Daemon(load(config)).run())
+        asyncio.run(Daemon(choose(config)).run())
     except ConfigError as error:
         sys.stderr.write("\n".join(error.lines()) + "\n")
         return 1

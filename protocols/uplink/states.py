@@ -52,6 +52,14 @@ class GatewayState:
     clock_doubt: str = ""
     """Why the box does not believe its clock."""
     corrections: tuple[ClockCorrection, ...] = ()
+    configuration: int = 0
+    """Number of the configuration in force on the box; 0: it does not count them."""
+    configuration_digest: str = ""
+    """First digits of the SHA-256 of its text."""
+    configuration_trial: bool = False
+    """Its health window has not passed yet."""
+    configuration_note: str = ""
+    """What the box took back last, and why."""
 
     def to_bytes(self) -> bytes:
         return dump(
@@ -67,6 +75,10 @@ class GatewayState:
                 "certificate_days": self.certificate_days,
                 "clock_doubt": self.clock_doubt,
                 "corrections": [[each.link, each.first, each.last, each.shift_us] for each in self.corrections],
+                "configuration": self.configuration,
+                "configuration_digest": self.configuration_digest,
+                "configuration_trial": self.configuration_trial,
+                "configuration_note": self.configuration_note,
                 "links": [
                     {
                         "link": each.link,
@@ -101,6 +113,10 @@ class GatewayState:
                     ClockCorrection(check_name(link), int(first), int(last), int(shift_us))
                     for link, first, last, shift_us in data.get("corrections", ())
                 ),
+                configuration=int(data.get("configuration", 0)),
+                configuration_digest=str(data.get("configuration_digest", "")),
+                configuration_trial=bool(data.get("configuration_trial", False)),
+                configuration_note=str(data.get("configuration_note", "")),
                 links=tuple(
                     LinkState(
                         link=check_name(each["link"]),
