@@ -33,6 +33,7 @@ SLICES = (
     "lis.specimens",
     "lis.worklists",
     "lis.qc",
+    "lis.environment",
     "lis.verification",
     "lis.results",
     "lis.critical",

@@ -228,11 +228,13 @@ def item_lines(items: list[Any]) -> list[ItemLine]:
 
 
 def _item_line(item: dict[str, Any]) -> ItemLine:
-    notes = [item.get("reason"), *item.get("flags", ()), item.get("detail"), item.get("text")]
+    places = [item.get(key) for key in ("device", "module", "destination", "rack", "position", "parent")]
+    marks = [*item.get("flags", ()), *item.get("alarms", ())]
+    notes = [item.get("reason"), *marks, *places, item.get("detail"), item.get("text")]
     return ItemLine(
         kind=str(item.get("kind", "")),
         specimen=item.get("specimen") or ", ".join(item.get("specimens", ())),
-        code=item.get("code") or item.get("name") or "",
+        code=next((item[key] for key in ("code", "name", "point", "action") if item.get(key)), ""),
         value=item.get("value") or "",
         unit=item.get("unit") or "",
         note=" ".join(str(each) for each in notes if each),

@@ -64,6 +64,8 @@ KINDS = {
     "qc": N_("质控"),
     "host_query": N_("查询"),
     "event": N_("事件"),
+    "reading": N_("环境读数"),
+    "specimen_event": N_("流水线事件"),
     "undecoded": N_("未能解码"),
 }
 OUTCOMES = {
@@ -76,6 +78,9 @@ OUTCOMES = {
     "events": N_("事件"),
     "undecoded": N_("未能解码"),
     "attachments": N_("图形"),
+    "readings": N_("环境读数"),
+    "line_events": N_("流水线事件"),
+    "unknown_tubes": N_("未知试管"),
 }
 
 

@@ -19,6 +19,8 @@ PERMISSIONS = {
     "report.read": N_("查看报告"),
     "report.amend": N_("修正报告"),
     "unmatched.match": N_("匹配无主结果"),
+    "environment.read": N_("查看环境监测"),
+    "environment.acknowledge": N_("处置环境报警"),
     "catalog.read": N_("查看项目字典"),
     "catalog.edit": N_("维护项目字典"),
     "catalog.approve": N_("批准参考范围"),
@@ -38,6 +40,8 @@ _BENCH = {
     "result.review",
     "report.read",
     "unmatched.match",
+    "environment.read",
+    "environment.acknowledge",
     "catalog.read",
     "gateway.read",
 }
@@ -46,7 +50,7 @@ ROLES: dict[str, frozenset[str]] = {
     "technician": frozenset(_BENCH),
     "reviewer": frozenset(_BENCH | {"result.release", "report.amend"}),
     "director": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit", "catalog.approve", "audit.read"}),
-    "field_engineer": frozenset({"gateway.read", "gateway.configure", "catalog.read"}),
+    "field_engineer": frozenset({"gateway.read", "gateway.configure", "environment.read", "catalog.read"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
     "admin": frozenset({"staff.admin", "audit.read", "catalog.read", "gateway.read"}),
 }

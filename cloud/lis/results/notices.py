@@ -18,7 +18,7 @@ from cloud.kit.bulk import insert_rows
 from cloud.lis.results.matching import Lookup
 from cloud.lis.results.model import InstrumentNotice, ResultAttachment
 from cloud.lis.results.source import MessageSource
-from protocols.model import InstrumentEvent, Observation
+from protocols.model import InstrumentEvent, Observation, SpecimenEvent
 from protocols.uplink.items import item_from_json, item_to_json
 
 Placed = tuple[int, Observation]
@@ -73,6 +73,31 @@ def keep_events(
                 name=event.name,
                 specimen=event.specimen,
                 detail=event.detail,
+                occurred_at=clock.from_instrument(event.occurred_at),
+                received_at=source.received_at,
+            )
+            for at, event in events
+        ],
+    )
+
+
+def keep_unknown_tubes(
+    session: Session, source: MessageSource, found: Lookup, events: Sequence[tuple[int, SpecimenEvent]]
+) -> None:
+    """What an assembly line did with tubes whose barcode nobody knows: kept with that barcode."""
+    insert_rows(
+        session,
+        [
+            InstrumentNotice(
+                inbox_id=source.inbox_id,
+                ordinal=at,
+                gateway=source.gateway,
+                link=source.link,
+                instrument_id=found.instrument_id,
+                name=f"tube {event.action}",
+                specimen=event.specimen,
+                detail=event.detail,
+                item=item_to_json(event),
                 occurred_at=clock.from_instrument(event.occurred_at),
                 received_at=source.received_at,
             )

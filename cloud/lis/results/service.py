@@ -16,14 +16,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
+from cloud.lis.environment import service as environment
 from cloud.lis.qc import service as qc
 from cloud.lis.results.matching import look_up
 from cloud.lis.results.model import IngestedMessage, UnmatchedReason
-from cloud.lis.results.notices import keep_events
+from cloud.lis.results.notices import keep_events, keep_unknown_tubes
 from cloud.lis.results.source import IngestOutcome, MessageSource
 from cloud.lis.results.storing import store_observations
 from cloud.lis.results.strays import keep_strays
-from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Undecoded
+from cloud.lis.specimens.automation import keep_line_events
+from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Reading, SpecimenEvent, Undecoded
 
 __all__ = ["IngestOutcome", "MessageSource", "ingest"]
 
@@ -55,11 +57,16 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
     observations = [(at, item) for at, item in placed if isinstance(item, Observation) and item.qc is None]
     controls = [(at, item) for at, item in placed if isinstance(item, Observation) and item.qc is not None]
     events = [(at, item) for at, item in placed if isinstance(item, InstrumentEvent)]
+    readings = [(at, item) for at, item in placed if isinstance(item, Reading)]
+    on_the_line = [(at, item) for at, item in placed if isinstance(item, SpecimenEvent)]
     undecoded = [(at, item) for at, item in placed if isinstance(item, Undecoded)]
     found = look_up(session, source.gateway, source.link, [item for _, item in observations + controls])
     stored = store_observations(session, source, found, observations)
     if controls:
         qc.store(session, source, found.instrument_id, found.test_ids(), controls)
+    environment.store(session, source, readings)
+    unknown = keep_line_events(session, source, on_the_line)
+    keep_unknown_tubes(session, source, found, unknown)
     keep_events(session, source, found, events)
     keep_strays(session, source, found, [(at, item, UnmatchedReason.UNDECODED) for at, item in undecoded])
     session.flush()
@@ -74,4 +81,7 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
         queries=sum(isinstance(item, HostQuery) for item in items),
         events=len(events),
         undecoded=len(undecoded),
+        readings=len(readings),
+        line_events=len(on_the_line),
+        unknown_tubes=len(unknown),
     )

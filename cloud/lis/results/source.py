@@ -41,3 +41,8 @@ class IngestOutcome:
     attachments: int = 0
     messages: int = 0
     """Codes mapped as messages of the instrument: kept with the specimen, no results."""
+    readings: int = 0
+    """Of the environment."""
+    line_events: int = 0
+    """What an assembly line did with tubes, those of nobody (`unknown_tubes`) included."""
+    unknown_tubes: int = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -114,7 +115,30 @@ STEP_NAMES = {
     "rejected": N_("已拒收"),
     "cancelled": N_("已取消"),
     "done": N_("检验完成"),
+    "line_arrived": N_("流水线：到达"),
+    "line_routed": N_("流水线：转送"),
+    "line_centrifuged": N_("流水线：离心"),
+    "line_decapped": N_("流水线：开盖"),
+    "line_aliquoted": N_("流水线：分杯"),
+    "line_loaded": N_("流水线：上机"),
+    "line_measured": N_("流水线：检测完成"),
+    "line_recapped": N_("流水线：加盖"),
+    "line_stored": N_("流水线：入库存放"),
+    "line_retrieved": N_("流水线：出库"),
+    "line_disposed": N_("流水线：丢弃"),
+    "line_failed": N_("流水线：异常退出"),
+    "line_other": N_("流水线：其他"),
 }
+LINE_DETAILS = {
+    "rack": N_("架"),
+    "position": N_("位置"),
+    "destination": N_("去向"),
+    "parent": N_("原管"),
+    "aliquot": N_("子管"),
+    "volume_ul": N_("体积（µL）"),
+    "detail": N_("说明"),
+}
+"""What a line says of a step, in the order it is shown."""
 STATE_NAMES = {
     "printed": (N_("待采集"), "neutral"),
     "collected": (N_("已采集"), "info"),
@@ -123,6 +147,11 @@ STATE_NAMES = {
     "cancelled": (N_("已取消"), "neutral"),
     "done": (N_("已完成"), "good"),
 }
+
+
+def line_details(detail: Mapping[str, Any]) -> str:
+    """Where a tube stood and what else the line said, in one line."""
+    return " · ".join(f"{_(name)} {detail[key]}" for key, name in LINE_DETAILS.items() if detail.get(key))
 
 
 def step_name(type_: str) -> str:
