@@ -63,6 +63,7 @@ class BrokerConnection:
         self._keep_alive_s = keep_alive_s
         self._context: FloorContext | None = None
         self._unanswered: dict[int, tuple[str, int]] = {}
+        self._largest_answered = 0
         self.max_packet_bytes: int | None = None
         """What the broker said in its CONNACK; None: nothing."""
         self._loop_thread = threading.get_ident()
@@ -96,6 +97,11 @@ class BrokerConnection:
     def largest_unanswered(self) -> int:
         """Bytes of the largest publish that the broker has not answered."""
         return max((size for _, size in self._unanswered.values()), default=0)
+
+    @property
+    def largest_answered(self) -> int:
+        """Bytes of the largest publish that the broker took."""
+        return self._largest_answered
 
     async def connect(self, topic_filter: str, floor: datetime | None = None) -> None:
         """Connected and subscribed. Raises `BrokerUnreachable` with the reason.
@@ -202,6 +208,7 @@ class BrokerConnection:
     def _on_publish(self, _client: Any, _userdata: Any, mid: int, reason_code: Any, _properties: Any) -> None:
         topic, size = self._unanswered.pop(mid, ("", 0))
         if not reason_code.is_failure:
+            self._largest_answered = max(self._largest_answered, size)
             return
         self.refused_publishes += 1
         self.refusal = str(reason_code)

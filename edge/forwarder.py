@@ -190,7 +190,7 @@ class Forwarder:
                 self._refused = connection.refused_publishes, connection.refusal
                 if not busy:
                     await self._pause(connection)
-            self._limit.broke(connection.largest_unanswered)
+            self._limit.broke(connection.largest_unanswered, connection.largest_answered)
             return connection.ended.result()
         except BrokerUnreachable as error:
             return self._with_certificate(str(error))

@@ -43,7 +43,7 @@ class SizeLimit:
 
     def __init__(self) -> None:
         self._told = self._learned = UNLIMITED
-        self._broke_at, self._breaks = 0, 0
+        self._broke_at, self._breaks = UNLIMITED, 0
 
     @property
     def payload_bytes(self) -> int:
@@ -58,17 +58,18 @@ class SizeLimit:
         self._learned = max(min(self._learned, payload_bytes // 2), _LEAST)
         log.warning("cloud.payload_too_large", bytes=payload_bytes, limit=self.payload_bytes)
 
-    def broke(self, largest_unanswered: int) -> None:
-        """A connection ended without a word while a publish of this size was unanswered.
+    def broke(self, unanswered: int, answered: int) -> None:
+        """A connection ended; the largest publish that the broker had not answered, and the largest that it had.
 
-        Once is a network's fault; when it happens again and again with the same publish, the broker does not take it.
+        Once is a network's fault; when it happens again and again with a large publish, the broker does not take it.
         """
-        if largest_unanswered < _SUSPICIOUS or largest_unanswered != self._broke_at:
-            self._broke_at, self._breaks = largest_unanswered, 0
-        self._breaks += 1
-        if self._breaks >= _BREAKS and largest_unanswered >= _SUSPICIOUS:
-            self._breaks = 0
-            self.refused(largest_unanswered)
+        if unanswered < _SUSPICIOUS or unanswered <= answered:
+            self._broke_at, self._breaks = UNLIMITED, 0
+            return
+        self._broke_at, self._breaks = min(self._broke_at, unanswered), self._breaks + 1
+        if self._breaks >= _BREAKS:
+            self.refused(self._broke_at)
+            self._broke_at, self._breaks = UNLIMITED, 0
 
 
 def pack(gateway: str, epoch: str, link: str, messages: Sequence[Message], limit: int) -> list[Packet]:

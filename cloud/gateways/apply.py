@@ -209,7 +209,11 @@ def _source(message: InboxMessage, *, late: bool) -> MessageSource:
         link=message.link,
         epoch=message.epoch,
         sequence=message.sequence,
-        received_at=rules.received_at(message.received_at, message.clock_sure, message.stored_at),
+        received_at=rules.received_at(
+            message.corrected_at or message.received_at,
+            message.clock_sure or message.corrected_at is not None,
+            message.stored_at,
+        ),
         driver=message.driver,
         driver_version=message.driver_version,
         late=late,

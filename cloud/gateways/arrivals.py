@@ -13,6 +13,7 @@ from cloud.kit import clock
 from cloud.kit.ids import new_id
 from cloud.kit.storable import storable, storable_json
 from protocols.model import Kind
+from protocols.uplink.counts import Counts
 from protocols.uplink.envelope import (
     Envelope,
     GatewayState,
@@ -75,6 +76,13 @@ def read_state(arrival: Arrival, topic: Topic) -> GatewayState:
     if state.at.tzinfo is None:
         raise UplinkError("the state's time has no zone")
     return state
+
+
+def read_counts(arrival: Arrival, topic: Topic) -> Counts:
+    said = Counts.from_bytes(arrival.payload)
+    if (said.gateway, said.link) != (topic.gateway, topic.name):
+        raise UplinkError(f"counts of {said.gateway}/{said.link} on the topic {arrival.topic}")
+    return said
 
 
 def read_envelope(arrival: Arrival, topic: Topic) -> tuple[Envelope, tuple[RefusedMessage, ...]]:

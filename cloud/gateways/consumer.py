@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -26,8 +26,13 @@ from cloud.gateways.arrivals import Arrival, LinkKey
 from cloud.gateways.broker import KEEP_ALIVE_S, RECEIVE_MAXIMUM, durable_session, make_client
 from cloud.gateways.inbox import Inbox, Stored
 from cloud.gateways.leases import Lease, LeaseLost
+from cloud.gateways.reconciliation import Asked, compare
+from cloud.gateways.turns import Turns
+from cloud.kit import clock
 from cloud.kit.jobs import Begin
-from protocols.uplink.envelope import GapRequest, down_topic, partition_filters
+from protocols.uplink.counts import Counts
+from protocols.uplink.down import GapRequest, TimeNotice
+from protocols.uplink.topics import down_topic, partition_filters
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +66,7 @@ class PartitionConsumer:
         self._inbox = Inbox(begin, lease.partition)
         self._queue: SimpleQueue[_Received] = SimpleQueue()
         self._touched: SimpleQueue[LinkKey] = SimpleQueue()
+        self._said: SimpleQueue[Counts] = SimpleQueue()
         self._stop = threading.Event()
         self._work = threading.Event()
         self._connection = 0
@@ -70,7 +76,11 @@ class PartitionConsumer:
         self._client.on_disconnect = self._on_disconnect
         self._threads = [
             threading.Thread(target=target, name=f"{name}-{lease.partition}", daemon=True)
-            for name, target in (("store", self._store_loop), ("apply", self._apply_loop))
+            for name, target in (
+                ("store", self._store_loop),
+                ("apply", self._apply_loop),
+                ("compare", self._compare_loop),
+            )
         ]
 
     def start(self) -> None:
@@ -150,12 +160,18 @@ class PartitionConsumer:
         return batch
 
     def _tell(self, stored: Stored) -> None:
+        now = clock.now()
         for gateway, receipt in stored.receipts:
-            self._publish(gateway, "receipt", receipt.to_bytes())
+            self._publish(gateway, "receipt", replace(receipt, at=now).to_bytes())
+        for state in stored.states:
+            if not state.clock_sure:  # it waits for this before it sends times that it does not believe
+                self._publish(state.gateway, "time", TimeNotice(now).to_bytes())
         for gateway, request in stored.gaps:
             self._ask(gateway, request)
         for key in stored.links:
             self._touched.put(key)
+        for said in stored.counts:
+            self._said.put(said)
         self._work.set()
         metrics.STORED.inc(stored.stored)
         metrics.REPEATED.inc(stored.repeated)
@@ -174,33 +190,32 @@ class PartitionConsumer:
     # ------------------------------------------------------------------ applying
 
     def _apply_loop(self) -> None:
-        links: set[LinkKey] = set()
-        rescan_at = monotonic()
+        """A link that has just got something goes before those that are far behind, and these take turns."""
+        turns = Turns()
+        rescan_at = look_at = monotonic()
         while not self._stop.is_set():
             if monotonic() >= rescan_at:
-                links |= self._until_done("apply", self._unapplied) or set()
+                for key in sorted(self._until_done("apply", self._unapplied) or ()):
+                    turns.touch(key)
                 rescan_at = monotonic() + RESCAN_S
-            links |= self._drain_touched()
-            for key in sorted(links):
-                applied = self._until_done("apply", partial(self._apply, key))
-                if applied is None:
-                    return
-                if applied == "done":
-                    links.discard(key)
-                elif applied == "more":
-                    self._work.set()
-            self._work.wait(IDLE_S)
-            self._work.clear()
+            while not self._touched.empty():
+                turns.touch(self._touched.get())
+            if monotonic() >= look_at:
+                turns.look_again()
+                look_at = monotonic() + IDLE_S
+            found = turns.next()
+            if found is None:
+                self._work.wait(IDLE_S)
+                self._work.clear()
+                continue
+            became = self._until_done("apply", partial(self._apply, found))
+            if became is None:
+                return
+            turns.became(found, became)
 
     def _unapplied(self) -> set[LinkKey]:
         with self._begin() as session:
             return unapplied_links(session, self.lease.partition)
-
-    def _drain_touched(self) -> set[LinkKey]:
-        found: set[LinkKey] = set()
-        while not self._touched.empty():
-            found.add(self._touched.get())
-        return found
 
     def _apply(self, key: LinkKey) -> str:
         """ "more" can be applied now, it "waits" at a gap, or it is "done"."""
@@ -212,6 +227,27 @@ class PartitionConsumer:
         if result.waits:
             return "waits"
         return "more" if result.more else "done"
+
+    # ------------------------------------------------------------------ comparing
+
+    def _compare_loop(self) -> None:
+        """Beside storing: hashing what is stored takes a moment, and no receipt waits for it."""
+        while not self._stop.is_set():
+            try:
+                said = self._said.get(timeout=0.2)
+            except Empty:
+                continue
+            asked = self._until_done("compare", partial(self._compare, said))
+            if asked is None:
+                return
+            for gap in asked.gaps:
+                self._ask(said.gateway, gap)
+            if asked.counts is not None:
+                self._publish(said.gateway, "count", asked.counts.to_bytes())
+
+    def _compare(self, said: Counts) -> Asked:
+        with self._begin() as session:
+            return compare(session, said)
 
     def _until_done(self, what: str, step: Callable[[], T]) -> T | None:
         """The step's value; tried again while the database is away. None: this consumer ends."""

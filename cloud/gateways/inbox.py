@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from sqlalchemy import select, text, tuple_, update
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
@@ -27,6 +27,7 @@ from cloud.gateways.arrivals import (
     RegisteredGateway,
     check_sender,
     message_row,
+    read_counts,
     read_envelope,
     read_state,
     refused_row,
@@ -39,12 +40,15 @@ from cloud.gateways.model import (
     LostRange,
     Quarantine,
 )
+from cloud.gateways.parts import read_part, take
 from cloud.gateways.states import store_state
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin
 from cloud.kit.live import announce
 from cloud.kit.retryable import is_retryable
 from cloud.kit.storable import storable
+from protocols.uplink import counts, parts
+from protocols.uplink.counts import Counts
 from protocols.uplink.envelope import (
     Envelope,
     GapRequest,
@@ -55,6 +59,7 @@ from protocols.uplink.envelope import (
     UplinkError,
     parse_topic,
 )
+from protocols.uplink.parts import Part
 
 
 @dataclass(slots=True)
@@ -69,6 +74,8 @@ class Stored:
     repeated: int = 0
     quarantined: int = 0
     states: list[GatewayState] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
+    """What boxes say that they hold: to be compared now that everything that came before is committed."""
 
 
 @dataclass(slots=True)
@@ -76,6 +83,8 @@ class _Sorted:
     envelopes: list[tuple[Envelope, tuple[RefusedMessage, ...]]] = field(default_factory=list)
     states: list[GatewayState] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
 
 
 class Inbox:
@@ -119,7 +128,10 @@ class Inbox:
     def _store(self, arrivals: Sequence[Arrival]) -> Stored:
         with self._begin() as session:
             sorted_ = self._sort(session, arrivals)
-            result = Stored(quarantined=len(sorted_.refused))
+            whole, broken = take(session, sorted_.parts, self._partition)
+            sorted_.envelopes += whole
+            sorted_.refused += broken
+            result = Stored(quarantined=len(sorted_.refused), counts=sorted_.counts)
             touched = self._store_messages(session, sorted_, result)
             _quarantine(session, sorted_.refused)
             intakes = {key: self._intake(session, key, min(touched[key])) for key in touched}
@@ -149,6 +161,10 @@ class Inbox:
                 check_sender(known.get(topic.gateway), topic)
                 if topic.direction == "state":
                     found.states.append(read_state(arrival, topic))
+                elif topic.kind == parts.KIND:
+                    found.parts.append(read_part(arrival, topic))
+                elif topic.kind == counts.KIND:
+                    found.counts.append(read_counts(arrival, topic))
                 elif topic.kind:
                     continue  # what a newer box says beside its messages
                 else:
@@ -258,9 +274,11 @@ def _contradictions(session: Session, repeated: list[InboxRow]) -> list[InboxRow
         return []
     by_identity = {(each["gateway"], each["epoch"], each["link"], each["sequence"]): each for each in repeated}
     columns = (InboxMessage.gateway, InboxMessage.epoch, InboxMessage.link, InboxMessage.sequence)
-    known = session.execute(select(*columns, InboxMessage.sha256).where(tuple_(*columns).in_(list(by_identity))))
+    # Of the bytes as they are stored now: they may have been changed since their hash was noted.
+    sha256 = func.encode(func.sha256(InboxMessage.raw), "hex").label("sha256")
+    known = session.execute(select(*columns, sha256).where(tuple_(*columns).in_(list(by_identity))))
     rows = ((by_identity[(each.gateway, each.epoch, each.link, each.sequence)], each.sha256) for each in known)
-    return [row for row, sha256 in rows if row["sha256"] != sha256]
+    return [row for row, stored in rows if row["sha256"] != stored]
 
 
 def _quarantine(session: Session, refused: Iterable[Refusal]) -> None:
@@ -302,4 +320,5 @@ def _merge(one: Stored, other: Stored) -> Stored:
         one.repeated + other.repeated,
         one.quarantined + other.quarantined,
         one.states + other.states,
+        one.counts + other.counts,
     )

@@ -17,6 +17,11 @@ QUARANTINED = Counter(
     "Payloads that were no message of a known box, and messages that the laboratory refused",
     ["what"],
 )
+COMPARED = Counter(
+    "xinglin_ingest_comparisons_total",
+    "Answers of boxes compared with what is stored here, by what became of it",
+    ["state"],
+)
 GAPS_ASKED = Counter("xinglin_ingest_gap_requests_total", "Requests to a box to send missing messages again")
 
 

@@ -92,6 +92,8 @@ class InboxMessage(Identified, Base):
     received_at: Mapped[datetime]
     """The box's clock; `stored_at` is the database's."""
     clock_sure: Mapped[bool] = mapped_column(default=True)
+    corrected_at: Mapped[datetime | None]
+    """`received_at` as it really was, of a box that learned later how wrong its clock had been."""
     stored_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     driver: Mapped[str]
     driver_version: Mapped[str]
@@ -145,6 +147,77 @@ class LostRange(Identified, Base):
     declared_at: Mapped[datetime]
     declared_by: Mapped[str]
     reason: Mapped[str]
+
+
+class MessagePart(Base):
+    """A piece of an envelope that its broker found too large; kept until all are there."""
+
+    __tablename__ = "gateway_message_part"
+
+    gateway: Mapped[str] = mapped_column(ForeignKey(Gateway.id), primary_key=True)
+    epoch: Mapped[str] = mapped_column(String(64), primary_key=True)
+    link: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the whole: pieces of different attempts do not mix."""
+    number: Mapped[int] = mapped_column(primary_key=True)
+    of: Mapped[int]
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    stored_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+
+
+class Comparison(StrEnum):
+    """How far a comparison of a link with its box has come."""
+
+    ASKED = "asked"
+    """The box has not answered yet."""
+    NARROWING = "narrowing"
+    """There is a difference; the box was asked where."""
+    REPAIRING = "repairing"
+    """The box was asked for what is missing."""
+    EQUAL = "equal"
+    REPAIRED = "repaired"
+    """Something was missing here, and has come."""
+    DIFFERENT = "different"
+    """For a person: see `findings`."""
+
+
+class Reconciliation(Identified, Base):
+    """One comparison of what a box holds of a link with what is stored here, and what was found."""
+
+    __tablename__ = "gateway_reconciliation"
+    __table_args__ = (
+        UniqueConstraint("gateway", "link", "run", name="uq_gateway_reconciliation_run"),
+        Index("ix_gateway_reconciliation_link", "gateway", "link", "started_at"),
+        Index("ix_gateway_reconciliation_open", "started_at", postgresql_where=text("state <> 'equal'")),
+    )
+
+    gateway: Mapped[str] = mapped_column(ForeignKey(Gateway.id))
+    epoch: Mapped[str] = mapped_column(String(64))
+    link: Mapped[str] = mapped_column(String(64))
+    run: Mapped[str] = mapped_column(String(64))
+    """Drawn by whoever began it, the box (every hour) or a person here."""
+    asked_by: Mapped[str | None]
+    """Who wanted to know; None: the box by itself."""
+    state: Mapped[Comparison] = mapped_column(String(12))
+    started_at: Mapped[datetime]
+    checked_at: Mapped[datetime | None]
+    """When the last answer of the box was compared."""
+    held_from: Mapped[int | None] = mapped_column(BigInteger)
+    """The lowest sequence the box still holds."""
+    first: Mapped[int | None] = mapped_column(BigInteger)
+    last: Mapped[int | None] = mapped_column(BigInteger)
+    """The first and the last sequence that were compared; not all between them have to be."""
+    count_box: Mapped[int | None] = mapped_column(BigInteger)
+    count_cloud: Mapped[int | None] = mapped_column(BigInteger)
+    digest_box: Mapped[str | None] = mapped_column(String(64))
+    digest_cloud: Mapped[str | None] = mapped_column(String(64))
+    """Over the hashes of the compared ranges: equal where all of them are."""
+    to_narrow: Mapped[list[Any]] = mapped_column(default=list)
+    """Ranges that differ and were not looked into yet: [first, last]."""
+    findings: Mapped[list[Any]] = mapped_column(default=list)
+    """{"first", "last", "what": "missing_here" | "missing_on_box" | "altered" | "damaged_on_box", "repaired_at"}."""
+    rounds: Mapped[int] = mapped_column(default=0)
 
 
 class PartitionLease(Base):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from cloud.gateways import downlink, rules
@@ -25,6 +27,7 @@ def store_state(session: Session, state: GatewayState) -> None:
     if gateway.epoch != state.epoch:
         gateway.rolled_back = None
     _note_rollback(session, gateway, state)
+    _correct_times(session, gateway, state)
     gateway.epoch = state.epoch
     gateway.last_state = state_json(state)
     gateway.last_state_at = state.at
@@ -56,3 +59,25 @@ def _note_rollback(session: Session, gateway: Gateway, state: GatewayState) -> N
             log.error("box_rolled_back", gateway=state.gateway, link=link.link, said=link.last_sequence, stored=stored)
             found = {"said": link.last_sequence, "stored": stored, "at": state.at.isoformat()}
             gateway.rolled_back = {**(gateway.rolled_back or {}), link.link: found}
+
+
+def _correct_times(session: Session, gateway: Gateway, state: GatewayState) -> None:
+    """A box knows by now how wrong its clock was when it received these: kept beside what it said then."""
+    said_before = (gateway.last_state or {}).get("corrections", [])
+    for each in state.corrections:
+        if [each.link, each.first, each.last, each.shift_us] in said_before:
+            continue
+        log.warning("times_corrected", gateway=state.gateway, link=each.link, first=each.first, last=each.last)
+        session.execute(
+            update(InboxMessage)
+            .where(
+                InboxMessage.gateway == state.gateway,
+                InboxMessage.epoch == state.epoch,
+                InboxMessage.link == each.link,
+                InboxMessage.sequence.between(each.first, each.last),
+                InboxMessage.clock_sure.is_(False),
+                InboxMessage.corrected_at.is_(None),
+            )
+            .values(corrected_at=InboxMessage.received_at + timedelta(microseconds=each.shift_us)),
+            execution_options={"synchronize_session": False},
+        )

@@ -31,7 +31,8 @@ class Broker:
 
     host = "127.0.0.1"
 
-    def __init__(self, program: str, folder: Path) -> None:
+    def __init__(self, program: str, folder: Path, *settings: str) -> None:
+        """`settings`: more lines of its configuration."""
         self.program = program
         self.port = free_port()
         self._folder = folder
@@ -40,7 +41,8 @@ class Broker:
         self._configuration.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {folder}/\nautosave_interval 1\nmax_queued_messages 100000\n"
-            + ("user root\n" if folder.owner() == "root" else ""),
+            + ("user root\n" if folder.owner() == "root" else "")
+            + "".join(f"{each}\n" for each in settings),
             encoding="utf-8",
         )
 
@@ -71,11 +73,11 @@ class Broker:
         self._process = None
 
 
-def start_mosquitto(folder: Path) -> Broker:
+def start_mosquitto(folder: Path, *settings: str) -> Broker:
     """A running broker, or the test is skipped with the missing part's name."""
     program = mosquitto_path()
     if program is None:
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
-    broker = Broker(program, folder)
+    broker = Broker(program, folder, *settings)
     broker.start()
     return broker
