@@ -58,6 +58,7 @@ class Health:
             configuration_digest=configuration.get("digest", ""),
             configuration_trial=configuration.get("trial") is not None,
             configuration_note=configuration.get("note", ""),
+            store=self._store.condition(),
         )
 
     def _link_state(self, link: str, served: Served, position: LinkPosition | None) -> LinkState:
@@ -71,6 +72,8 @@ class Health:
             waiting=position.waiting if position else 0,
             refused_frames=counts.refused_frames,
             answered_queries=counts.answered_queries,
+            reason=str(served.port.reason or ""),
+            options=served.section.options,
         )
 
     def snapshot(self, cloud: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,10 @@ Nothing here refuses an instrument: what cannot be read becomes an undecoded mes
 
 from __future__ import annotations
 
-import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from importlib import metadata
-from pathlib import Path
 
 import structlog
 
@@ -23,6 +19,8 @@ from protocols.driver import Driver, discover, identify
 from protocols.links.contract import Link
 from protocols.model import Decoded, HostQuery, Order, Undecoded
 from protocols.uplink.envelope import MessageState
+from protocols.uplink.versions import software_version as software_version
+from protocols.uplink.versions import version_of as version_of
 
 UNKNOWN_DRIVER = "unknown"
 
@@ -128,23 +126,3 @@ def _reading(
     payload: bytes, driver: Driver, state: MessageState, decoded: Decoded, reason: str | None = None
 ) -> Reading:
     return Reading(payload, driver, driver.id, version_of(driver), state, decoded, reason)
-
-
-@cache
-def software_version() -> str:
-    try:
-        return metadata.version("xinglin")
-    except metadata.PackageNotFoundError:
-        return "source"
-
-
-@cache
-def version_of(driver: Driver) -> str:
-    """The release and the first digits of a hash over the files of the driver's classes: it changes when they do."""
-    names = sorted({each.__module__ for each in type(driver).__mro__ if each.__module__.startswith("protocols.")})
-    files = [sys.modules[each].__file__ for each in names]
-    try:
-        source = b"".join(Path(each).read_bytes() for each in files if each)
-    except OSError:  # installed without sources
-        return software_version()
-    return f"{software_version()}+{hashlib.sha256(source).hexdigest()[:8]}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from protocols.uplink.payload import dump, load
 from protocols.uplink.topics import VERSION, UplinkError, check_name
@@ -21,6 +23,10 @@ class LinkState:
     """Messages stored and not yet covered by a receipt."""
     refused_frames: int = 0
     answered_queries: int = 0
+    reason: str = ""
+    """Why the port is not open, in the box's words."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """`[links.options]` as the box's configuration has them now: what the driver was told of this instrument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class GatewayState:
     """Its health window has not passed yet."""
     configuration_note: str = ""
     """What the box took back last, and why."""
+    store: Mapping[str, Any] = field(default_factory=dict)
+    """What the box's store knows of its room, its ballast and of damage (`Store.condition`)."""
 
     def to_bytes(self) -> bytes:
         return dump(
@@ -79,6 +87,7 @@ class GatewayState:
                 "configuration_digest": self.configuration_digest,
                 "configuration_trial": self.configuration_trial,
                 "configuration_note": self.configuration_note,
+                "store": dict(self.store),
                 "links": [
                     {
                         "link": each.link,
@@ -89,6 +98,8 @@ class GatewayState:
                         "waiting": each.waiting,
                         "refused_frames": each.refused_frames,
                         "answered_queries": each.answered_queries,
+                        "reason": each.reason,
+                        "options": dict(each.options),
                     }
                     for each in self.links
                 ],
@@ -117,6 +128,7 @@ class GatewayState:
                 configuration_digest=str(data.get("configuration_digest", "")),
                 configuration_trial=bool(data.get("configuration_trial", False)),
                 configuration_note=str(data.get("configuration_note", "")),
+                store=dict(data.get("store", {})),
                 links=tuple(
                     LinkState(
                         link=check_name(each["link"]),
@@ -129,6 +141,8 @@ class GatewayState:
                         waiting=int(each.get("waiting", 0)),
                         refused_frames=int(each.get("refused_frames", 0)),
                         answered_queries=int(each.get("answered_queries", 0)),
+                        reason=str(each.get("reason", "")),
+                        options=dict(each.get("options", {})),
                     )
                     for each in data["links"]
                 ),
