@@ -95,6 +95,8 @@ class Session(Turns):
     def received(self, data: bytes) -> None:
         self._unanswered_bytes += len(data)
         self._talked = True
+        if self.tap is not None:
+            self.tap(True, data)
         self._step(self._link.receive, data)
         if self._unanswered_bytes > _PAUSE_ABOVE_BYTES and self._intake.busy and not self._paused and self._connection:
             self._paused = True

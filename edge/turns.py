@@ -30,6 +30,8 @@ class Turns(ABC):
         self._connection: Connection | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self.tap: Callable[[bool, bytes], None] | None = None
+        """Told of all bytes of the line (from the instrument?, bytes) while somebody looks at it."""
         if self._link.wake_at is not None:  # it speaks first: a device that is polled, whether its line is open or not
             self._loop.call_soon(self._woken)
 
@@ -66,6 +68,8 @@ class Turns(ABC):
         while True:
             data = self._link.bytes_to_send()
             if data and self._connection is not None:
+                if self.tap is not None:
+                    self.tap(False, data)
                 self._connection.write(data)
             wake_at = self._link.wake_at
             if wake_at is None:
