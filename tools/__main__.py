@@ -20,6 +20,7 @@ BENCHES = {
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",
     "powercut": "tests.bench.powercut",
+    "store-start": "tests.bench.store_start",
     "captures": "tests.bench.captures",
     "protocols": "tests.bench.protocols",
 }

@@ -17,7 +17,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import structlog
@@ -62,9 +62,18 @@ class Aside:
     """Messages whose number is all that is left: in their place stands one that says so."""
 
 
+_FIELDS = {each.name for each in fields(Aside)}
+"""A newer release may have written more."""
+
+
 def asides(path: Path) -> list[Aside]:
     """Every damaged file that was set aside, in their order."""
-    return [Aside(**json.loads(each.read_text())) for each in sorted(path.parent.glob(f"{path.name}.damaged-*.json"))]
+    found = []
+    for each in sorted(path.parent.glob(f"{path.name}.damaged-*.json")):
+        with suppress(OSError, ValueError):
+            said = json.loads(each.read_text(encoding="utf-8"))
+            found.append(Aside(**{key: value for key, value in said.items() if key in _FIELDS}))
+    return found
 
 
 def write_aside(path: Path, aside: Aside) -> None:

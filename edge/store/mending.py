@@ -137,7 +137,7 @@ class Mending:
 
     def _read(self, aside: Aside) -> None:
         aside.frames = aside.messages = aside.rebuilt = aside.lost = 0
-        Salvage(self._store.path, aside, self._store.write, self._stop, lambda _: None).run()
+        Salvage(self._store.path, aside, self._store.write, self._stop).run()
         log.warning("salvage.done", **{key: getattr(aside, key) for key in _SHOWN})
 
 

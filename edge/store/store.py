@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +69,8 @@ class Store:
         self._loop_thread = threading.get_ident()
         self._answers: deque[tuple[Done, Any, StoreError | None]] = deque()
         self._pruning, self._not_before = False, 0.0
+        self._spare: Positions | None = None
+        self._spare_thread: threading.Thread | None = None
         self._lock = _lock(path)
         try:
             unclean = path.with_name(path.name + "-wal").exists()
@@ -112,7 +115,7 @@ class Store:
 
     def close(self) -> None:
         self.mending.stop()
-        self._write_spare()
+        self._write_spare(at_once=True)
         self._writer.close()
         os.close(self._lock)
 
@@ -233,10 +236,28 @@ class Store:
         self._writer.submit(work, first)
         self._write_spare()
 
-    def _write_spare(self) -> None:
+    def _write_spare(self, *, at_once: bool = False) -> None:
+        """The side file, where something moved since the last time; its syncs are not the loop's affair."""
         try:
-            aside.write_spare(self.path, self._writer.ledger.positions())
-        except (OSError, RuntimeError) as error:  # a full disk, or links that came meanwhile: the next time
+            positions = replace(self._writer.ledger.positions(), open_frames=[])
+        except RuntimeError:  # the writer's thread is at it: the next time
+            return
+        if positions == self._spare:
+            return
+        if self._spare_thread is not None:
+            if self._spare_thread.is_alive() and not at_once:
+                return
+            self._spare_thread.join()
+        self._spare = positions
+        self._spare_thread = threading.Thread(target=self._write_spare_file, args=(positions,), name="store-spare")
+        self._spare_thread.start()
+        if at_once:
+            self._spare_thread.join()
+
+    def _write_spare_file(self, positions: Positions) -> None:
+        try:
+            aside.write_spare(self.path, positions)
+        except OSError as error:
             log.info("store.spare_not_written", reason=str(error))
 
     def _make_room(self) -> None:
