@@ -36,7 +36,8 @@ class Pace:
         """The line has more than it can store."""
         if not self._line_is_full:
             self._line_is_full = True
-            self._stop()
+            if self._rest is None:
+                self._stop()
 
     def resume(self) -> None:
         if self._line_is_full:

@@ -15,6 +15,7 @@ import structlog
 from edge.config import SerialLine
 from edge.ports.contract import Backoff, Line, Port, PortState
 from edge.ports.pace import READ_BYTES, Pace
+from edge.ports.polling import polling
 
 _PARITY = {
     "none": serial.PARITY_NONE,
@@ -36,29 +37,44 @@ class _SerialConnection:
         self._device = device
         self._fd: int = device.fileno()
         os.set_blocking(self._fd, False)
+        _tell_nothing_from_hung_up(self._fd)
         self._line = line
         self._loop = asyncio.get_running_loop()
         self._unwritten = bytearray()
+        self._stopped = False
         self._pace = Pace(self._stop_reading, self._go_on_reading)
+        self._polling = polling()
+        self.quiet_turns = 0
         self.ended: asyncio.Future[str] = self._loop.create_future()
 
     def start(self) -> None:
         self._loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
+        """It begins to speak."""
+        if self.read() and not self._stopped and not self.ended.done():
+            self._loop.remove_reader(self._fd)
+            self._polling.add(self)
+
+    def read(self) -> bool:
         try:
             data = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError as error:  # EIO: the adapter was pulled out, or the pty's other end closed
             self.close(error.strerror or str(error))
-            return
+            return False
         if data:
             began = self._loop.time()
             self._line.received(data)
             self._pace.took(len(data), began)
         else:
             self.close("the line was hung up")
+        return bool(data)
+
+    def wait_for_more(self) -> None:
+        if not self._stopped and not self.ended.done():
+            self._loop.add_reader(self._fd, self._readable)
 
     def write(self, data: bytes) -> None:
         if self.ended.done():
@@ -94,17 +110,20 @@ class _SerialConnection:
         self._pace.resume()
 
     def _stop_reading(self) -> None:
+        self._stopped = True
         if not self.ended.done():
+            self._polling.discard(self)
             self._loop.remove_reader(self._fd)
 
     def _go_on_reading(self) -> None:
-        if not self.ended.done():
-            self._loop.add_reader(self._fd, self._readable)
+        self._stopped = False
+        self.wait_for_more()
 
     def close(self, reason: str) -> None:
         if self.ended.done():
             return
         self._pace.close()
+        self._polling.discard(self)
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         _let_go(self._device)
@@ -138,10 +157,17 @@ class SerialPort(Port):
     async def _open(self, line: Line) -> _SerialConnection | None:
         try:
             return _SerialConnection(await _opened_elsewhere(self._settings), line)
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (serial.SerialException, OSError, ValueError, termios.error) as error:
             self.state, self.reason = PortState.FAILED, str(error)
             log.debug("port.cannot_open", link=self._link, device=str(self._settings.device), reason=self.reason)
             return None
+
+
+def _tell_nothing_from_hung_up(fd: int) -> None:
+    """pyserial leaves VMIN at 0, with which a read of an idle line and of a hung-up one are the same."""
+    modes = termios.tcgetattr(fd)
+    modes[6][termios.VMIN] = 1
+    termios.tcsetattr(fd, termios.TCSANOW, modes)
 
 
 def _let_go(device: serial.Serial) -> None:
@@ -169,7 +195,7 @@ async def _opened_elsewhere(settings: SerialLine) -> serial.Serial:
         device, error = None, None
         try:
             device = open_device(settings)
-        except (serial.SerialException, OSError, ValueError) as failed:
+        except (serial.SerialException, OSError, ValueError, termios.error) as failed:
             error = failed
         try:
             loop.call_soon_threadsafe(hand_over, device, error)

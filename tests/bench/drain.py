@@ -30,7 +30,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edge.clock import Clock
 from edge.store.rows import unread
 from edge.store.store import Store
-from tests.bench.edge import cpu_seconds, memory_mb
+from tests.bench.edge_process import cpu_seconds, memory_mb
 from tests.support.analyzer import ACK, EOT, frame, over_tcp
 from tests.support.box import Box
 from tests.support.broker import Broker, mosquitto_path

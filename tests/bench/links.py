@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.edge import commits_of, cpu_seconds, disk_commits_per_s, memory_mb
+from tests.bench.edge_process import commits_of, cpu_seconds, disk_commits_per_s, memory_mb
 from tests.support.analyzer import ACK, ENQ, EOT, frame
 from tests.support.box import Box
 from tests.support.broker import free_port
