@@ -1,4 +1,4 @@
-"""One leased partition at work: a durable MQTT 5 subscriber, a thread that stores, a thread that applies.
+"""One leased partition at work: a durable MQTT 5 subscriber, a thread that stores, one that applies, one that answers.
 
 Stored, committed, receipt, acknowledgement, in this order: a worker that dies in between gets the publish again and
 gives the same receipt again. Nothing here decides anything; `inbox`, `apply` and `rules` do.
@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from cloud.config import Settings
-from cloud.gateways import metrics
+from cloud.gateways import metrics, questions
 from cloud.gateways.apply import Ingest, apply_link, unapplied_links
 from cloud.gateways.arrivals import Arrival, LinkKey
 from cloud.gateways.broker import KEEP_ALIVE_S, RECEIVE_MAXIMUM, durable_session, make_client
@@ -66,6 +66,7 @@ class PartitionConsumer:
         self._inbox = Inbox(begin, lease.partition)
         self._queue: SimpleQueue[_Received] = SimpleQueue()
         self._touched: SimpleQueue[LinkKey] = SimpleQueue()
+        self._questions: SimpleQueue[tuple[float, Arrival]] = SimpleQueue()
         self._said: SimpleQueue[Counts] = SimpleQueue()
         self._stop = threading.Event()
         self._work = threading.Event()
@@ -79,6 +80,7 @@ class PartitionConsumer:
             for name, target in (
                 ("store", self._store_loop),
                 ("apply", self._apply_loop),
+                ("answer", self._answer_loop),
                 ("compare", self._compare_loop),
             )
         ]
@@ -119,6 +121,10 @@ class PartitionConsumer:
 
     def _on_message(self, client: Client, userdata: object, message: MQTTMessage) -> None:
         arrival = Arrival(message.topic, bytes(message.payload))
+        if questions.is_question(message.topic):
+            client.ack(message.mid, message.qos)
+            self._questions.put((monotonic(), arrival))
+            return
         self._queue.put(_Received(message.mid, message.qos, self._connection, arrival))
 
     def _on_disconnect(
@@ -186,6 +192,25 @@ class PartitionConsumer:
         metrics.GAPS_ASKED.inc()
         log.warning("gap_asked_for", gateway=gateway, link=request.link, first=request.first, last=request.last)
         self._publish(gateway, "gap", request.to_bytes())
+
+    # ------------------------------------------------------------------ answering
+
+    def _answer_loop(self) -> None:
+        """Beside the inbox, so that no backlog stands before an instrument that waits."""
+        while not self._stop.is_set():
+            try:
+                asked_at, arrival = self._questions.get(timeout=0.2)
+            except Empty:
+                continue
+            if monotonic() - asked_at > questions.TOO_LATE_S:
+                continue
+            try:
+                reply = questions.answer(self._begin, arrival)
+            except Exception:  # outer loop: one question we fail on must not end the answering
+                log.exception("question_failed", topic=arrival.topic)
+                continue
+            if reply is not None:
+                self._client.publish(*reply, qos=0)
 
     # ------------------------------------------------------------------ applying
 

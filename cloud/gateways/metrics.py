@@ -23,6 +23,7 @@ COMPARED = Counter(
     ["state"],
 )
 GAPS_ASKED = Counter("xinglin_ingest_gap_requests_total", "Requests to a box to send missing messages again")
+QUESTIONS = Counter("xinglin_box_questions_total", "Tubes that boxes asked about, by what they heard", ["answer"])
 
 
 def _inbox(session: Session) -> dict[str, float]:

@@ -164,7 +164,7 @@ def test_a_cancellation_that_overtakes_a_slower_reaction_is_not_undone_by_it(
     with begin() as session:
         tube = specimens.receive(session, accession, by="system")
     read, may_write, cancelled_told = threading.Event(), threading.Event(), threading.Event()
-    plain = worklists._wanted
+    plain = worklists.wanted_by_gateway
 
     def slow(session: Session, specimen: Specimen) -> dict[str, dict[str, Any]]:
         found = plain(session, specimen)
@@ -173,7 +173,7 @@ def test_a_cancellation_that_overtakes_a_slower_reaction_is_not_undone_by_it(
             may_write.wait(10)
         return found
 
-    monkeypatch.setattr(worklists, "_wanted", slow)
+    monkeypatch.setattr(worklists, "wanted_by_gateway", slow)
 
     def refresh() -> None:
         with begin() as session:

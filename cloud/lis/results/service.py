@@ -25,7 +25,17 @@ from cloud.lis.results.source import IngestOutcome, MessageSource
 from cloud.lis.results.storing import store_observations
 from cloud.lis.results.strays import keep_strays
 from cloud.lis.specimens.automation import keep_line_events
-from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Reading, SpecimenEvent, Undecoded
+from cloud.lis.worklists import unanswered
+from protocols.model import (
+    HostQuery,
+    InstrumentEvent,
+    Item,
+    Observation,
+    Reading,
+    SpecimenEvent,
+    UnansweredQuery,
+    Undecoded,
+)
 
 __all__ = ["IngestOutcome", "MessageSource", "ingest"]
 
@@ -62,6 +72,7 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
     undecoded = [(at, item) for at, item in placed if isinstance(item, Undecoded)]
     found = look_up(session, source.gateway, source.link, [item for _, item in observations + controls])
     stored = store_observations(session, source, found, observations)
+    unanswered.result_came(session, source.gateway, source.link, [item.specimen for _, item in observations])
     if controls:
         qc.store(session, source, found.instrument_id, found.test_ids(), controls)
     environment.store(session, source, readings)
@@ -69,6 +80,8 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
     keep_unknown_tubes(session, source, found, unknown)
     keep_events(session, source, found, events)
     keep_strays(session, source, found, [(at, item, UnmatchedReason.UNDECODED) for at, item in undecoded])
+    told = [item for item in items if isinstance(item, UnansweredQuery)]
+    unanswered.keep(session, source.gateway, source.link, source.received_at, told)
     session.flush()
     return IngestOutcome(
         matched=stored.matched,
@@ -84,4 +97,5 @@ def _ingest_new(session: Session, source: MessageSource, items: Sequence[Item]) 
         readings=len(readings),
         line_events=len(on_the_line),
         unknown_tubes=len(unknown),
+        unanswered=len(told),
     )

@@ -39,6 +39,8 @@ class IngestOutcome:
     events: int = 0
     undecoded: int = 0
     attachments: int = 0
+    unanswered: int = 0
+    """Tubes that the box had no order for."""
     messages: int = 0
     """Codes mapped as messages of the instrument: kept with the specimen, no results."""
     readings: int = 0

@@ -29,7 +29,9 @@ LIFE = timedelta(hours=72)
 KEPT = timedelta(days=30)
 """How long expired revisions stay in the database."""
 _BELIEVABLE = 2**62
-ON_THE_BENCH = (ItemState.RECEIVED, ItemState.RESULTED)
+MEASURABLE = (SpecimenState.COLLECTED, SpecimenState.RECEIVED)
+"""A collected tube is on no worklist; one that stands on an analyzer is in the laboratory, scanned or not."""
+TO_BE_MEASURED = (ItemState.COLLECTED, ItemState.RECEIVED, ItemState.RESULTED)
 
 
 def refresh(session: Session, specimen_id: uuid.UUID) -> list[str]:
@@ -41,17 +43,18 @@ def refresh(session: Session, specimen_id: uuid.UUID) -> list[str]:
     specimen = session.get(Specimen, specimen_id, populate_existing=True, with_for_update={"key_share": True})
     if specimen is None:
         return []
-    wanted = _wanted(session, specimen)
+    wanted = wanted_by_gateway(session, specimen) if specimen.state == SpecimenState.RECEIVED else {}
     told = session.scalars(select(WorklistRow.gateway).where(WorklistRow.specimen_id == specimen_id).distinct())
     # In one order whoever asks, so that two refreshes cannot wait for each other.
     gateways = sorted({*told, *wanted})
     return [each for each in gateways if _write(session, each, specimen, wanted.get(each, {}))]
 
 
-def _wanted(session: Session, specimen: Specimen) -> dict[str, dict[str, Any]]:
-    if specimen.state != SpecimenState.RECEIVED:
+def wanted_by_gateway(session: Session, specimen: Specimen) -> dict[str, dict[str, Any]]:
+    """Box to link to order (JSON) of what is to be measured on this tube; {} for one that nobody may measure."""
+    if specimen.state not in MEASURABLE:
         return {}
-    test_ids = {each.test_id for each in specimens.live_items(session, specimen.id) if each.state in ON_THE_BENCH}
+    test_ids = {each.test_id for each in specimens.live_items(session, specimen.id) if each.state in TO_BE_MEASURED}
     collected = clock.local(specimen.collected_at).replace(tzinfo=None) if specimen.collected_at else None
     order = Order(
         specimen=specimen.barcode,
