@@ -27,7 +27,7 @@ from edge.clock import FLOOR, Moment
 from edge.store.ledger import Ledger
 from edge.store.rows import unread
 from edge.store.store import Store
-from tests.bench.edge import message_frames
+from tests.bench.edge_process import message_frames
 
 _LINKS = 16
 _GROUP = 500

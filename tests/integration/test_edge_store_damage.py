@@ -19,7 +19,7 @@ from edge.store.salvage import Salvage, Stopped
 from edge.store.schema import connect
 from edge.store.store import Store
 from protocols.uplink.envelope import MessageState
-from tests.bench.edge import message_frames
+from tests.bench.edge_process import message_frames
 from tests.support.stored_morning import ASTM, DECODED, TUBES, Morning, make_morning, mended, moment, text_of, waiting
 from tests.support.waiting import eventually
 

@@ -18,7 +18,7 @@ from edge.store.rows import unread
 from edge.store.schema import VERSION
 from edge.store.store import Store
 from protocols.uplink.envelope import MessageState
-from tests.bench.edge import message_frames
+from tests.bench.edge_process import message_frames
 from tests.support.stored_morning import ASTM, DECODED, TUBES, Morning, make_morning, moment, text_of, waiting
 
 _SCHEMA_1 = """

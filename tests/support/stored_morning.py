@@ -14,7 +14,7 @@ from edge.store.rows import Draft, content_of, unread
 from edge.store.store import Store
 from protocols.model import Item, Order
 from protocols.uplink.envelope import Message, MessageState, WorklistEntry
-from tests.bench.edge import message_frames
+from tests.bench.edge_process import message_frames
 from tests.support.waiting import eventually
 
 ASTM, DECODED = "xn", "bs"
