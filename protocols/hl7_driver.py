@@ -127,6 +127,8 @@ class Hl7Driver(Driver):
             self.begin_specimen(segment, context)
         elif name == "TQ1":
             context.observed_at = iso_time(segment.raw(8)) or iso_time(segment.raw(7)) or context.observed_at
+        elif name == "SAC":
+            self.begin_container(segment, context)
         elif not name:
             context.items.append(Undecoded("a line that begins no segment", segment.line[:_SHOWN], segment.index))
         context.last_was_result = name == "OBX"
@@ -146,6 +148,9 @@ class Hl7Driver(Driver):
         context.specimen = next(filter(None, parts), None) or context.specimen
         if segment.component(11, 1) == "Q":
             context.qc = QcMark(material=context.specimen)
+
+    def begin_container(self, segment: Segment, context: Context) -> None:
+        """SAC (container detail): nothing, unless a driver reads where tubes stand."""
 
     def specimen(self, request: Segment) -> str | None:
         """OBR-3 (filler) or OBR-2 (placer), whichever the instrument fills."""
