@@ -20,7 +20,7 @@ from edge.reload import Reload
 from edge.reload_desk import ReloadDesk
 from edge.store.reader import Reader
 from edge.store.store import Store
-from edge.supervise import supervise
+from edge.supervise import supervise, watch_loop
 
 _MEGABYTE = 1024 * 1024
 _PRUNE_EVERY_S = 10.0
@@ -44,6 +44,7 @@ class Daemon:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        watch_loop(loop)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         settings = self._config.store
         with Store(

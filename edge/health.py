@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edge import supervise
 from edge.clock import Clock
 from edge.config import BoxConfig
 from edge.interpreter import software_version
@@ -90,6 +91,7 @@ class Health:
             "started_at": self._started_at.isoformat(),
             **state,
             "configuration": dict(self.configuration()),
+            "tasks": supervise.report(),
             "cloud": dict(cloud),
             "store": {
                 "path": str(self._store.path),
