@@ -14,6 +14,7 @@ from edge import toml_lines
 from edge.config import AUTO, BoxConfig, Closed, FileDrop
 from edge.config_shape import PORTS, box_of, instead
 from edge.errors import ConfigError, Mistake
+from edge.order_plan import Mode, can_download
 from protocols.driver import discover
 from protocols.errors import DriverOptionError
 
@@ -123,6 +124,7 @@ def _link_mistakes(
         yield Mistake(line, f"unknown driver {driver!r}", instead(driver, [AUTO, *drivers]))
     yield from _option_mistakes(link, position, lines)
     yield from _family_mistakes(link, position, lines)
+    yield from _order_mistakes(link, position, lines)
     for other_position, other in earlier:
         if "id" in link and link["id"] == other.get("id"):
             first = lines.of(("links", other_position, "id"))
@@ -165,6 +167,20 @@ def _family_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.L
         line = lines.of(("links", position, "port"))
         wanted = 'a folder (kind = "file_drop")' if driver.protocol == "file" else "a line, not a folder"
         yield Mistake(line, f"the driver {driver.id!r} reads {wanted}", "take another driver or another port")
+
+
+def _order_mistakes(link: Mapping[str, Any], position: int, lines: toml_lines.Lines) -> Iterator[Mistake]:
+    """Orders are pushed by drivers that have words for it, asked for by those that answer."""
+    wished, driver = link.get("orders"), discover().get(str(link.get("driver")))
+    if wished not in (Mode.DOWNLOAD, Mode.BOTH):
+        return
+    line = lines.of(("links", position, "orders"))
+    if driver is None:
+        if link.get("driver") == AUTO:
+            yield Mistake(line, f'orders = "{wished}" with driver = "auto"', "name the driver of the instrument")
+    elif not can_download(driver):
+        what = f"the driver {driver.id!r} cannot tell its instrument an order that it did not ask for"
+        yield Mistake(line, what, 'remove it, or write "query"')
 
 
 def _same_port(one: Any, other: Any) -> bool:

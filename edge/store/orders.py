@@ -250,7 +250,7 @@ def prune(connection: sqlite3.Connection, at: Moment) -> None:
         connection.execute("DELETE FROM sent_order WHERE expires_at < ?", [at.microseconds])
         connection.execute("DELETE FROM unanswered WHERE last_at < ?", [at.microseconds - _THREE_DAYS])
     connection.execute(
-        """DELETE FROM unanswered WHERE last_at <
+        """DELETE FROM unanswered WHERE last_at <=
             (SELECT last_at FROM unanswered ORDER BY last_at DESC LIMIT 1 OFFSET ?)""",
         [MOST_UNANSWERED],
     )

@@ -148,3 +148,32 @@ def test_the_check_says_that_a_folder_is_not_there(tmp_path: Path) -> None:
     assert "there is no folder" in mistake.what
     (tmp_path / "out").mkdir()
     assert missing_files(load(file), file) == []
+
+
+@pytest.mark.req("GW-7")
+@pytest.mark.parametrize(
+    ("driver", "wrong"),
+    [
+        ("abbott_architect", ""),
+        ("sysmex_xn", "cannot tell its instrument an order that it did not ask for"),
+        ("auto", 'with driver = "auto"'),
+    ],
+)
+def test_orders_are_pushed_only_to_instruments_whose_driver_has_words_for_it(
+    tmp_path: Path, driver: str, wrong: str
+) -> None:
+    file = tmp_path / "box.toml"
+    file.write_text(
+        f'{HEAD}[[links]]\nid = "a"\ndriver = "{driver}"\nport = {{ kind = "tcp_listen", port = 5001 }}\n'
+        'orders = "download"\nask_cloud_s = 2\n',
+        encoding="utf-8",
+    )
+    if not wrong:
+        [link] = load(file).links
+        assert (link.orders, link.ask_cloud_s) == ("download", 2)
+        return
+    with pytest.raises(ConfigError) as refused:
+        load(file)
+    [mistake] = refused.value.mistakes
+    assert mistake.line == FIRST + 4
+    assert wrong in mistake.what
