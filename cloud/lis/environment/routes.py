@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
@@ -46,6 +46,13 @@ def page(request: Request, session: Transaction, staff: Reader) -> Response:
     return _page(request, session)
 
 
+@router.get("/devices")
+def devices(request: Request, session: Transaction, staff: Reader) -> Response:
+    """The part of the page that changes by itself."""
+    context = {"devices": overview.devices(session), "alarm_name": overview.alarm_name}
+    return render(request, "lis/environment/devices.html", context)
+
+
 @router.post("/alarms/{alarm_id}/acknowledge")
 def acknowledge(
     request: Request, session: Transaction, staff: Keeper, alarm_id: uuid.UUID, reason: Annotated[str, Form()] = ""
@@ -77,23 +84,28 @@ def point(request: Request, session: Transaction, staff: Reader, point_id: uuid.
 
 @router.get("/points/{point_id}/course.json")
 def course(session: Transaction, staff: Reader, point_id: uuid.UUID, hours: int = 24) -> dict[str, Any]:
-    """What the page's chart draws: milliseconds and numbers, with the gaps where nothing could be read."""
+    """What the page's chart draws: numbers over the hospital's wall clock, with gaps where nothing could be read."""
     found = overview.point(session, point_id)
     now = clock.now()
     since = now - timedelta(hours=hours if hours in SPANS else 24)
     readings = overview.course(session, point_id, since)
     values = [
-        [max(each.observed_at, since).timestamp() * 1000, None if each.number is None else float(each.number)]
+        [_wall_ms(max(each.observed_at, since)), None if each.number is None else float(each.number)]
         for each in readings
     ]
     if values and not found.alarms.count("no answer"):
-        values.append([now.timestamp() * 1000, values[-1][1]])
+        values.append([_wall_ms(now), values[-1][1]])
     return {
         "unit": found.unit or "",
         "values": values,
         "since": since.timestamp() * 1000,
         "now": now.timestamp() * 1000,
     }
+
+
+def _wall_ms(moment: datetime) -> float:
+    """Milliseconds as the hospital's clock shows them, for an axis that knows no zone."""
+    return clock.local(moment).replace(tzinfo=UTC).timestamp() * 1000
 
 
 def _page(request: Request, session: Transaction, problem: str = "", status: int = 200) -> Response:

@@ -10,6 +10,7 @@ async function draw() {
   const chart = window.echarts.init(box, null, { renderer: "svg" });
   chart.setOption({
     animation: false,
+    useUTC: true, // the server gives the hospital's wall clock
     grid: { left: 56, right: 16, top: 24, bottom: 32 },
     tooltip: { trigger: "axis", renderMode: "richText" },
     xAxis: { type: "time", min: course.since, max: course.now },
