@@ -44,7 +44,10 @@ class Chosen:
                 at = datetime.now(UTC).isoformat(timespec="seconds")
                 versions.seen_file = digest_of(self.text)
                 version = versions.write(self.text, folder=self.file.resolve().parent, source="file", at=at)
-                versions.try_out(version, boot_id())
+                if self.config.reload.window_s:
+                    versions.try_out(version, boot_id())
+                else:
+                    versions.settle(version.number)
             versions.save(self.config.reload.history)
         except OSError as error:
             log.error("config.not_saved", folder=str(versions.folder), reason=error.strerror)

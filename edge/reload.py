@@ -146,7 +146,10 @@ class Reload:
             previous, before = {**previous, **self._watch.previous}, {**before, **self._watch.before}
         still_watched = list(self._watch.links) if self._watch is not None else []
         await self._end_trial()
-        self.versions.try_out(version, boot_id())
+        if proposal.config.reload.window_s:
+            self.versions.try_out(version, boot_id())
+        else:
+            self.versions.settle(version.number)
         await self.save()
         await self._change_to(proposal.config)
         log.info(

@@ -42,6 +42,8 @@ class Box:
     max_megabytes: int = 64
     window: int = 200
     reconnect_longest_s: float = 0.3
+    more: str = ""
+    """Further sections of its configuration."""
     links: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
@@ -88,16 +90,20 @@ class Box:
     def store(self) -> Path:
         return self.folder / "box.db"
 
-    def start(self) -> None:
-        """Running, with every listening port open."""
+    def write_config(self) -> None:
         self.config.write_text(
             f'[gateway]\nid = "{self.gateway}"\ncampus = "main"\npartition = {self.partition}\n'
             f'[store]\npath = "box.db"\nmax_megabytes = {self.max_megabytes}\n'
             f'[cloud]\nhost = "127.0.0.1"\nport = {self.broker_port}\nwindow = {self.window}\n'
             f"receipt_timeout_s = {self.receipt_timeout_s}\nreconnect_longest_s = {self.reconnect_longest_s}\n"
+            + self.more
             + "\n".join(self.links),
             encoding="utf-8",
         )
+
+    def start(self) -> None:
+        """Running, with every listening port open."""
+        self.write_config()
         (self.folder / "box.db.status.json").unlink(missing_ok=True)
         with (self.folder / "edge.log").open("ab") as log:
             self._process = subprocess.Popen(
