@@ -211,6 +211,10 @@ def test_a_point_has_its_course_and_its_record(site: Site) -> None:
     course = bench.get(f"{PAGE}/points/{point}/course.json?hours=24").json()
     assert [value for _, value in course["values"]] == [4.1, None, 4.4, 4.4]
     assert course["unit"] == "°C"
+    assert all(course["since"] <= moment <= course["now"] for moment, _ in course["values"])
+    assert course["now"] / 1000 - datetime.now(UTC).timestamp() == pytest.approx(8 * 3600, abs=60), (
+        "Shanghai's wall clock"
+    )
     assert bench.get(f"{PAGE}/points/{uuid.uuid4()}").status_code == 404
 
 

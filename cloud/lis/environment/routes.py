@@ -95,12 +95,7 @@ def course(session: Transaction, staff: Reader, point_id: uuid.UUID, hours: int 
     ]
     if values and not found.alarms.count("no answer"):
         values.append([_wall_ms(now), values[-1][1]])
-    return {
-        "unit": found.unit or "",
-        "values": values,
-        "since": since.timestamp() * 1000,
-        "now": now.timestamp() * 1000,
-    }
+    return {"unit": found.unit or "", "values": values, "since": _wall_ms(since), "now": _wall_ms(now)}
 
 
 def _wall_ms(moment: datetime) -> float:
