@@ -169,9 +169,13 @@ class BrokerConnection:
         """Say good-bye if that is possible; `ended` is done afterwards."""
         if self._misc is not None:
             self._misc.cancel()
-        self._client.disconnect()
-        # The client writes its DISCONNECT on the socket's next turn; nobody waits for it.
         self._end("closed by the box")
+        self._client.disconnect()
+        self._client.loop_write()  # the DISCONNECT, if the socket takes it now; nobody waits for it
+        left = self._client.socket()
+        if left is not None:
+            self._on_socket_close(None, None, left)
+            left.close()
 
     def _end(self, reason: str) -> None:
         if self._context is not None and self._context.fault is not None:

@@ -8,7 +8,7 @@ was wrong by. Messages that are sent after that carry the corrected time; of tho
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
@@ -42,11 +42,13 @@ class Era:
 class ClockEras:
     """Made before the ports open. Notes an era whenever the clock says so; the store keeps it before what follows."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, on_corrected: Callable[[], None] = lambda: None) -> None:
+        """`on_corrected`: more times are known to be wrong, and by how much."""
         self._store = store
         self._clock = clock
         self._boot = boot_id()
         self._eras: list[Era] = []
+        self._on_corrected = on_corrected
         clock.on_change = self.begin
         self.begin()
 
@@ -73,8 +75,9 @@ class ClockEras:
         def done(eras: list[Era] | None, error: StoreError | None) -> None:
             if eras is None:
                 log.warning("clock.era_not_noted", reason=str(error))
-            else:
+            elif eras != self._eras:
                 self._eras = eras
+                self._on_corrected()
 
         self._store.submit(work, done)
 

@@ -35,7 +35,7 @@ from protocols.uplink.asking import QUESTION
 from protocols.uplink.down import GapRequest, Receipt
 from protocols.uplink.envelope import Message, MessageState
 from protocols.uplink.states import GatewayState
-from protocols.uplink.topics import down_topic, state_topic, up_topic
+from protocols.uplink.topics import down_topic, parse_topic, state_topic, up_topic
 
 _STATE_EVERY_S = 30.0
 _STATE_AT_MOST_EVERY_S = 0.5
@@ -67,7 +67,7 @@ class Forwarder:
         self._store = store
         self._state = state
         self._clock = clock or Clock()
-        self._eras = ClockEras(store, self._clock)
+        self._eras = ClockEras(store, self._clock, self._say_soon)
         self._flight = Flight(config.cloud.window, config.cloud.receipt_timeout_s, config.cloud.batch)
         self._limit = SizeLimit()
         self._reconciliation = Reconciliation(config.gateway.id, store.path, self._clock)
@@ -319,7 +319,7 @@ class Forwarder:
 
     def _receipt(self, receipt: Receipt) -> None:
         if receipt.at is not None:
-            self._clock.told(receipt.at)
+            self._time(receipt.at)
         self._flight.received(receipt.link, receipt.through, receipt.also, self._loop.time())
         self._wake.set()
 
@@ -329,10 +329,13 @@ class Forwarder:
         self._wake.set()
 
     def _worklist_moved(self) -> None:
-        """Soon, but not with every publish of a long worklist."""
+        self._say_soon()
+        self.desk.worklist_moved()
+
+    def _say_soon(self) -> None:
+        """How the box is, but not with every publish of a long worklist."""
         self._state_due = min(self._state_due, self._state_at + _STATE_AT_MOST_EVERY_S)
         self._wake.set()
-        self.desk.worklist_moved()
 
     def _publish_question(self, connection: BrokerConnection, link: str, payload: bytes, wait_s: float) -> None:
         """QoS 0: it stands behind no backlog, and repeated later it would ask about nothing any more."""
@@ -345,13 +348,20 @@ class Forwarder:
             self._wake.set()
 
     def _time(self, at: datetime) -> None:
+        doubt = self._clock.doubt
         self._clock.told(at)
-        self._worklist_moved()
+        if doubt != self._clock.doubt:
+            self._say_soon()
 
     def _too_large(self, topic: str, size: int) -> None:
         if size < self._limit.payload_bytes or size == 0:
             return  # of a publish that was under way when the limit was learned
+        before = self._limit.payload_bytes
         self._limit.refused(size)
+        found = parse_topic(topic)
+        if found.direction == "up" and self._limit.payload_bytes < before:
+            self._flight.again(found.name)
+            self._wake.set()
 
     def _certificate_days(self) -> int | None:
         if self._certificate_until is None:

@@ -41,10 +41,14 @@ class FloorContext(ssl.SSLContext):
 
 class FloorSocket(ssl.SSLSocket):
     def do_handshake(self, block: bool = False) -> None:
-        super().do_handshake(block)
-        floor = self.context.floor if isinstance(self.context, FloorContext) else None
-        if floor is not None:
-            self._check_dates(floor)
+        """Closed when it fails: paho leaves a socket that it could not wrap to the garbage collector."""
+        try:
+            super().do_handshake(block)
+            if isinstance(self.context, FloorContext) and self.context.floor is not None:
+                self._check_dates(self.context.floor)
+        except OSError:
+            self.close()
+            raise
 
     def _check_dates(self, floor: datetime) -> None:
         """Before anything is sent over it."""
