@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from edge import start
 
@@ -13,6 +14,9 @@ if __name__ == "__main__" and start.is_plain_run(sys.argv[1:]):  # the daemon do
     sys.exit(start.run(Path(sys.argv[2])))
 
 import typer
+
+if TYPE_CHECKING:
+    from edge.config import BoxConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The daemon on the box beside the analyzers.")
 
@@ -182,6 +186,97 @@ def history(config: ConfigFile, json_: Annotated[bool, typer.Option("--json", he
         typer.echo(
             f"{mark} {each.number:4}  {each.at}  {each.digest}  {each.source:8}  {each.fate}  {each.note}".rstrip()
         )
+
+
+@app.command()
+def monitor(
+    config: ConfigFile,
+    link: Annotated[str, typer.Argument(metavar="LINK", help="the link's id")],
+    hex_: Annotated[bool, typer.Option("--hex", help="bytes in hexadecimal digits")] = False,
+) -> None:
+    """Show the bytes of a running box's line as they pass, both directions, until Ctrl-C."""
+    from edge.console import client
+
+    raise typer.Exit(_asked(lambda: client.monitor(_box(config), link, as_hex=hex_)))
+
+
+@app.command()
+def capture(
+    config: ConfigFile,
+    link: Annotated[str, typer.Argument(metavar="LINK", help="the link's id")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a new file")],
+    seconds: Annotated[float, typer.Option(help="at most for so long")] = 3600.0,
+    megabytes: Annotated[float, typer.Option(help="at most so much")] = 64.0,
+) -> None:
+    """Write the bytes of a running box's line to a file, both directions with their times, until Ctrl-C."""
+    from edge.console import client
+
+    if file.exists():
+        _fail(f"{file} exists already", 2)
+    raise typer.Exit(_asked(lambda: client.capture(_box(config), link, file, seconds, int(megabytes * 1024 * 1024))))
+
+
+@app.command()
+def replay(
+    source: Annotated[Path, typer.Argument(metavar="CONFIG|FILE", help="a box's TOML file, or captured bytes")],
+    driver: Annotated[str | None, typer.Option(help="the driver that reads; default: recognised")] = None,
+    link: Annotated[str | None, typer.Option(help="one link of the box; default: all")] = None,
+    first: Annotated[int, typer.Option("--from", metavar="SEQ", help="first sequence")] = 1,
+    last: Annotated[int, typer.Option("--to", metavar="SEQ", help="last sequence")] = 2**62,
+    changed: Annotated[bool, typer.Option("--changed", help="only what is read differently now")] = False,
+) -> None:
+    """Read a box's raw archive, or a capture, again with a driver. Nothing is stored or sent.
+
+    Exit 1: something of the archive is read differently than the box reads it; 2: it cannot be read.
+    """
+    from edge.console import replay_command
+
+    if source.suffix != ".toml":
+        raise typer.Exit(replay_command.replay_file(source, driver))
+    box = _box(source)
+    links = [each.id for each in box.links] if link is None else [link]
+    raise typer.Exit(replay_command.replay_store(box.store.path, links, driver, first, last, changed=changed))
+
+
+@app.command()
+def selftest(
+    config: ConfigFile, lang: Annotated[str, typer.Option(help="en or zh", metavar="LANGUAGE")] = "en"
+) -> None:
+    """Check store, disk, decoding, links, cloud, clock and certificate of the running box; exit 1 if one is bad."""
+    from edge.console import client
+
+    raise typer.Exit(_asked(lambda: client.selftest(_box(config), lang)))
+
+
+@app.command()
+def console_key() -> None:
+    """Draw a key for the box's page: the key for the label, and its hash for `[console] key_hash`."""
+    from edge.console.key import hash_of, new_key
+
+    key = new_key()
+    typer.echo(f'key: {key}\nkey_hash = "{hash_of(key)}"')
+
+
+def _box(config: Path) -> BoxConfig:
+    from edge.config_file import load
+    from edge.errors import ConfigError
+
+    try:
+        return load(config)
+    except ConfigError as error:
+        _fail("\n".join(error.lines()), 2)
+
+
+def _asked(ask: Callable[[], int]) -> int:
+    """What is asked of the running box; 2 where it does not answer."""
+    from edge.console.client import NotRunning
+
+    try:
+        return ask()
+    except NotRunning as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return 0
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -237,6 +237,28 @@ class ReloadSection(Closed, frozen=True, kw_only=True):
     """Configurations that are kept."""
 
 
+def _key_hash(value: str) -> str:
+    from edge.console.key import complaint
+
+    return complaint(value)
+
+
+class ConsoleSection(Closed, frozen=True, kw_only=True):
+    """The box's own page, for an engineer with a phone at the bench; it needs neither network nor cloud."""
+
+    host: Text = "127.0.0.1"
+    """Address that the page is served on; others than this machine reach it with a `key_hash` only."""
+    port: TcpPort | None = None
+    """TCP port of the page. Without it only the command line on the box reaches the console."""
+    key_hash: Annotated[str, Rule(_key_hash)] | None = None
+    """Hash of the key that is asked for at sign-in; `edge console-key` makes both."""
+
+    def contradiction(self) -> str:
+        if self.key_hash is None and self.port is not None and self.host not in ("127.0.0.1", "::1", "localhost"):
+            return "others can reach this page: add a key_hash, made with `edge console-key`"
+        return ""
+
+
 class BoxConfig(Closed, frozen=True, kw_only=True):
     """Everything one box needs to know."""
 
@@ -246,6 +268,7 @@ class BoxConfig(Closed, frozen=True, kw_only=True):
     links: Annotated[tuple[LinkSection, ...], Meta(description="one [[links]] for each instrument")]
     health: HealthSection = HealthSection()
     reload: ReloadSection = ReloadSection()
+    console: ConsoleSection = ConsoleSection()
 
     @property
     def status_file(self) -> Path:

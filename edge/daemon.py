@@ -6,12 +6,15 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
+from edge import service_manager
 from edge.clock import Clock, kernel_synchronised, restore, save
 from edge.config import BoxConfig
 from edge.config_start import Chosen
+from edge.console.service import Console
 from edge.errors import StoreError
 from edge.forwarder import Forwarder
 from edge.health import WRITE_EVERY_S, Health, Served, write_snapshot
@@ -77,9 +80,11 @@ class Daemon:
             links.start(section, open_frames.get(section.id, ()))
         forwarding = _Forwarding(forwarder)
 
+        def snapshot() -> dict[str, Any]:
+            return health.snapshot({"connected": forwarder.connected, "reason": forwarder.reason, **forwarder.counts})
+
         def report() -> None:
-            cloud = {"connected": forwarder.connected, "reason": forwarder.reason, **forwarder.counts}
-            write_snapshot(self._config.status_file, health.snapshot(cloud))
+            write_snapshot(self._config.status_file, snapshot())
 
         async def take(config: BoxConfig) -> None:
             self._config = config
@@ -90,13 +95,18 @@ class Daemon:
         health.configuration = lambda: {**reload.condition(), "answer": desk.answer}
         reload.go_on(self._chosen)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, desk.called)
+        console = Console(lambda: self._config, store, self._clock, served, snapshot)
         tasks = [
+            asyncio.create_task(supervise("console", console.run)),
+            asyncio.create_task(supervise("watchdog", service_manager.watch)),
             asyncio.create_task(supervise("pruning", lambda: self._prune(store))),
             asyncio.create_task(supervise("clock", self._save_clock)),
             asyncio.create_task(supervise("health", lambda: _report(report))),
         ]
         log.info("box.started", gateway=self._config.gateway.id, epoch=store.epoch, links=len(served))
+        service_manager.tell("READY=1")
         await _stop_signal()
+        service_manager.tell("STOPPING=1")
         log.info("box.stopping")
         for task in tasks:
             task.cancel()
