@@ -18,6 +18,7 @@ from edge.ports.contract import Backoff
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
+_SAY_AGAIN_S = 1.0
 
 log = structlog.get_logger()
 
@@ -68,17 +69,25 @@ async def _death(name: str, work: Callable[[], Awaitable[None]]) -> str:
         await work()
 
     inner = asyncio.create_task(run(), name=name)
-    fault = "it ended"
     try:
-        await inner
-    except asyncio.CancelledError:
-        fault = "it was cancelled"
-    except Exception as error:  # outer loop of every task
-        fault = where(error)
-    own = asyncio.current_task()
-    if own is not None and own.cancelling():
-        raise asyncio.CancelledError
-    return fault
+        await asyncio.wait([inner])
+    finally:
+        await _end(inner)
+    if inner.cancelled():
+        return "it was cancelled"
+    fault = inner.exception()
+    if fault is None:
+        return "it ended"
+    if not isinstance(fault, Exception):
+        raise fault
+    return where(fault)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """A cancellation can get lost inside (`asyncio.wait_for` of Python 3.11 loses some): it is said again."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_SAY_AGAIN_S)
 
 
 def report() -> list[dict[str, Any]]:

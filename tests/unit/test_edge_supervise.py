@@ -77,12 +77,16 @@ def test_a_task_that_a_stranger_cancels_begins_again() -> None:
     supervised(work, then)
 
 
-def test_a_task_that_swallows_its_own_end_ends_with_the_box() -> None:
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_task_that_swallows_its_own_end_ends_with_the_box(goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervise, "_SAY_AGAIN_S", 0.01)
+
     async def work(life: int) -> None:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
-            return
+            if goes_on:
+                await asyncio.sleep(3600)
 
     async def then() -> None:
         await until(lambda: told("work")["runs"])
