@@ -238,7 +238,7 @@ class ReloadSection(Closed, frozen=True, kw_only=True):
 
 
 def _key_hash(value: str) -> str:
-    from edge.console.key import complaint
+    from provisioning.console_key import complaint
 
     return complaint(value)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
 
-from provisioning.box import box_configuration, parse_broker, parse_link
+from provisioning.box import box_configuration, parse_broker, parse_console, parse_link
 from provisioning.broker import access_list, broker_configuration
+from provisioning.console_key import hash_of, new_key
 from provisioning.errors import ProvisioningError
+from provisioning.service import RULES_NAME, UNIT_NAME, parse_adapter, udev_rules, unit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -34,8 +36,12 @@ def box(
     ca_file: Annotated[str | None, typer.Option(help="Whom the box trusts as broker")] = None,
     certificate_file: Annotated[str | None, typer.Option(help="The box's certificate")] = None,
     key_file: Annotated[str | None, typer.Option(help="The box's key")] = None,
+    console: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the box serves its own page, with a key drawn here")
+    ] = None,
 ) -> None:
     """Write a gateway's configuration."""
+    key = new_key()
     text = box_configuration(
         gateway=gateway,
         campus=campus,
@@ -43,8 +49,44 @@ def box(
         broker=parse_broker(broker, ca_file, certificate_file, key_file),
         store=store,
         links=[parse_link(each) for each in link],
+        console=parse_console(console, hash_of(key)) if console else None,
     )
     _write(output, text)
+    if console:
+        typer.echo(f"The key of the box's page, for its label (it is kept nowhere): {key}")
+
+
+@app.command()
+def service(
+    config: Annotated[Path, typer.Option(help="The box's configuration, as `box` wrote it")],
+    folder: Annotated[Path, typer.Option(help="Where the unit and the rules are written")],
+    config_path: Annotated[
+        str, typer.Option(help="Where the configuration lies on the box")
+    ] = "/etc/xinglin/edge.toml",
+    python: Annotated[str, typer.Option(help="The interpreter on the box")] = "/opt/xinglin/venv/bin/python",
+    serial: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:path|serial:VALUE", help="A serial adapter that becomes /dev/xinglin/NAME"),
+    ] = None,
+) -> None:
+    """Write the systemd unit and the udev rules of a box."""
+    try:
+        configuration = config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProvisioningError(f"{config}: {error}") from error
+    rules = udev_rules([parse_adapter(each) for each in serial or []])
+    text = unit(config=PurePosixPath(config_path), configuration=configuration, python=PurePosixPath(python))
+    _write(folder / UNIT_NAME, text)
+    _write(folder / RULES_NAME, rules)
+    typer.echo(
+        "On the box, as root:\n"
+        "  useradd --system --home-dir /var/lib/xinglin --groups dialout xinglin\n"
+        f"  install -D -m 640 -g xinglin {config.name} {config_path}\n"
+        f"  install -m 644 {UNIT_NAME} /etc/systemd/system/\n"
+        f"  install -m 644 {RULES_NAME} /etc/udev/rules.d/\n"
+        "  udevadm control --reload && udevadm trigger --subsystem-match=tty\n"
+        f"  systemctl daemon-reload && systemctl enable --now {UNIT_NAME}"
+    )
 
 
 @app.command()

@@ -35,6 +35,23 @@ class Broker:
     key_file: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Where the box's own page is served, and the hash of the key it asks for."""
+
+    host: str
+    port: int
+    key_hash: str
+
+
+def parse_console(answer: str, key_hash: str) -> Console:
+    """``HOST:PORT``. Raises ProvisioningError."""
+    host, _, port = answer.rpartition(":")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ProvisioningError(f"--console {answer!r}: give HOST:PORT, for example 0.0.0.0:8080")
+    return Console(host.strip("[]"), int(port), key_hash)
+
+
 def parse_broker(answer: str, ca_file: str | None, certificate_file: str | None, key_file: str | None) -> Broker:
     """``HOST:PORT`` and the files. Raises ProvisioningError."""
     host, _, port = answer.rpartition(":")
@@ -102,6 +119,7 @@ def box_configuration(
     broker: Broker,
     store: str,
     links: list[LinkAnswer],
+    console: Console | None = None,
 ) -> str:
     """The TOML text. Raises ProvisioningError for names that cannot stand in a topic and for links given twice."""
     try:
@@ -130,6 +148,9 @@ def box_configuration(
     for key in ("ca_file", "certificate_file", "key_file"):
         if value := getattr(broker, key):
             lines.append(f"{key} = {_toml(value)}")
+    if console is not None:
+        lines += ["", "[console]", f"host = {_toml(console.host)}", f"port = {console.port}"]
+        lines.append(f"key_hash = {_toml(console.key_hash)}")
     for each in links:
         port = ", ".join(f"{key} = {_toml(value)}" for key, value in each.port.items())
         lines += ["", "[[links]]", f"id = {_toml(each.link)}", f"driver = {_toml(each.driver)}", f"port = {{ {port} }}"]

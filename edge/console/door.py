@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from edge.console.http import Request
-from edge.console.key import is_key
+from provisioning.console_key import is_key
 
 COOKIE = "xl-box"
 SIGNED_IN_S = 12 * 3600

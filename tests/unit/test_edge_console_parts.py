@@ -17,7 +17,7 @@ from edge.console.captures import HEAD, MOST_BYTES, SPARE_BYTES, CaptureRefused,
 from edge.console.door import Door
 from edge.console.english import ENGLISH
 from edge.console.http import Request
-from edge.console.key import complaint, hash_of, is_key, new_key
+from provisioning.console_key import complaint, hash_of, is_key, new_key
 from edge.console.line_bytes import hexed, named, named_lines
 from edge.console.markup import Html, el, join
 from edge.console.replay import compared, lines_of
