@@ -18,7 +18,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def text_of(config: BoxConfig, why: str) -> str:
     """What differs from the defaults, with absolute paths, so that the file means the same in any folder."""
-    parts = [f"# {line}" for line in why.splitlines()]
+    parts = ["# " + "".join(each if each.isprintable() else " " for each in line) for line in why.splitlines()]
     for field in fields(config):
         section = getattr(config, field.name)
         if isinstance(section, Closed) and (table := _table(section)):
@@ -69,5 +69,5 @@ def _key(key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's but for DEL, which TOML wants escaped."""
-    return json.dumps(text).replace("\x7f", "\\u007F")
+    """A basic string: JSON's escapes are TOML's, but DEL, which TOML wants escaped too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

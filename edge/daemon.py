@@ -91,7 +91,7 @@ class Daemon:
             self._config = config
             await forwarding.use(config)
 
-        reload = Reload(self._config, self._chosen.versions, links, self._clock, store.reader, take)
+        reload = Reload(self._config, self._chosen.versions, links, self._clock, store.reader, take, forwarder)
         desk = ReloadDesk(self._chosen.file, reload, report)
         health.configuration = lambda: {**reload.condition(), "answer": desk.answer}
         reload.go_on(self._chosen)
@@ -111,10 +111,10 @@ class Daemon:
         await _stop_signal()
         service_manager.tell("STOPPING=1")
         log.info("box.stopping")
+        await reload.stopping()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, links.close(), forwarding.stop(), return_exceptions=True)
-        await reload.stopping()
         save(self._clock, self._clock_file)
 
     async def _save_clock(self) -> None:

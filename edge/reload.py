@@ -11,13 +11,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from msgspec.structs import replace
 
 from edge.clock import Clock, boot_id
-from edge.config import BoxConfig, LinkSection
+from edge.config import BoxConfig, CloudSection, LinkSection
 from edge.config_diff import difference
 from edge.config_file import parse
 from edge.config_start import Chosen
@@ -33,6 +33,9 @@ from edge.trial_watch import TrialWatch, watched
 
 _NOTE_LENGTH = 300
 _SAVE_AGAIN_S = 10.0
+_LOOK_EVERY_S = 0.1
+_CLOUD_WITHIN_S = 30.0
+"""The broker of before must be reached in so long (and in a window's time) to show that it is not the cloud that is away."""
 
 log = structlog.get_logger()
 
@@ -47,6 +50,14 @@ class Outcome:
     """Of the version that is in force now."""
 
 
+class Cloud(Protocol):
+    """The forwarder, as far as it is asked here."""
+
+    connected: bool
+    connections: int
+    """Since the daemon started."""
+
+
 class Reload:
     """One wish at a time. Everything runs on the event loop but looking, which has a thread of its own."""
 
@@ -58,6 +69,7 @@ class Reload:
         clock: Clock,
         open_reader: Callable[[], Reader],
         take: Callable[[BoxConfig], Awaitable[None]],
+        cloud: Cloud,
     ) -> None:
         """`take` is told the configuration in force whenever it is another one, after the links have changed."""
         self.config = config
@@ -68,6 +80,9 @@ class Reload:
         self._clock = clock
         self._open_reader = open_reader
         self._take = take
+        self._cloud = cloud
+        self._cloud_before: tuple[CloudSection, int] | None = None
+        """The section that was connected before it changed, and how often by then."""
         self._one_at_a_time = asyncio.Lock()
         self._trial: asyncio.Task[None] | None = None
         self._watch: TrialWatch | None = None
@@ -122,6 +137,7 @@ class Reload:
             "trial": self._watch.condition() if self._watch is not None else None,
             "at_restart": list(self.at_restart),
             "note": self.note,
+            "file_differs": now is not None and self.versions.seen_file != now.digest,
             "saved": self._saved,
         }
 
@@ -144,8 +160,11 @@ class Reload:
         previous = {each.id: each for each in self.config.links}
         if self._watch is not None:  # a change on a change: what was there before the first one is what counts
             previous, before = {**previous, **self._watch.previous}, {**before, **self._watch.before}
+        if proposal.config.cloud != self.config.cloud and self._cloud.connected:
+            self._cloud_before = self.config.cloud, self._cloud.connections
         still_watched = list(self._watch.links) if self._watch is not None else []
         await self._end_trial()
+        self.note = ""
         if proposal.config.reload.window_s:
             self.versions.try_out(version, boot_id())
         else:
@@ -181,6 +200,8 @@ class Reload:
         if chosen.note:
             log.error("config.taken_back", number=self.versions.in_force, reason=chosen.note)
         if chosen.previous is not None:
+            if chosen.previous.cloud != self.config.cloud:
+                self._cloud_before = chosen.previous.cloud, 0
             previous = {each.id: each for each in chosen.previous.links}
             self.begin_trial(list(difference(chosen.previous, self.config).touched), previous, {})
 
@@ -195,9 +216,11 @@ class Reload:
         try:
             async for link, reason in watch.faults():
                 await self._take_back(watch, link, reason)
+            if self._cloud_before is not None and watch.is_over:
+                await self._judge_cloud(*self._cloud_before)
         except Exception as fault:  # outer loop of the window: not being able to look is no verdict
             log.error("config.window_fault", fault=where(fault))
-        self._watch = None
+        self._watch = self._cloud_before = None
         if self.versions.trial is not None:
             number = self.versions.in_force
             self.versions.settle(number)
@@ -209,27 +232,50 @@ class Reload:
         async with self._one_at_a_time:
             tried = self.versions.in_force
             previous = watch.previous.get(link)
-            self.note = f"configuration {tried}, link {link}: {reason}; its previous settings are in force again"[
-                :_NOTE_LENGTH
-            ]
-            log.error("config.taken_back", number=tried, link=link, reason=reason)
+            self._say_taken_back(tried, f"link {link}: {reason}")
             config = replace(self.config, links=with_link(self.config, link, previous))
-            text = text_of(config, self.note)
             try:
-                parse(text, "", Path("/"))
+                parse(text_of(config, ""), "", Path("/"))
             except ConfigError:  # its old port belongs to another link by now: everything goes back
                 config = replace(self.config, links=tuple(watch.previous.values()))
-                text = text_of(config, self.note)
                 watch.give_up()
             watch.forget(link)
-            self.versions.judge(tried, Fate.TAKEN_BACK, self.note)
-            try:
-                version = await self._write(text, Path("/"), "rollback", self.note)
-                self.versions.go_back(version.number, on_trial=bool(watch.links))
-            except Refused as refused:
-                log.error("config.not_written", reason=str(refused))
-            await self.save()
+            await self._keep_what_is_left(config, watch)
             await self._change_to(config)
+
+    async def _judge_cloud(self, before: CloudSection, connections: int) -> None:
+        """Never connected since: the new section is wrong if the old one still connects. Else the cloud is away."""
+        if self._cloud.connections > connections or self.config.cloud == before:
+            return
+        async with self._one_at_a_time:
+            tried = self.config
+            old = replace(tried, cloud=before)
+            await self._take(old)
+            until = asyncio.get_running_loop().time() + min(_CLOUD_WITHIN_S, tried.reload.window_s)
+            while not self._cloud.connected and asyncio.get_running_loop().time() < until:
+                await asyncio.sleep(_LOOK_EVERY_S)
+            if not self._cloud.connected:
+                await self._take(tried)
+                return
+            self._say_taken_back(self.versions.in_force, "cloud: it was reached before and not since")
+            self.config = old
+            await self._keep_what_is_left(old, None)
+
+    def _say_taken_back(self, number: int, what: str) -> None:
+        self.note = f"configuration {number}, {what}; the previous settings are in force again"[:_NOTE_LENGTH]
+        log.error("config.taken_back", number=number, reason=what)
+        self.versions.judge(number, Fate.TAKEN_BACK, self.note)
+
+    async def _keep_what_is_left(self, config: BoxConfig, watch: TrialWatch | None) -> None:
+        """A version of its own for what was tried without what was taken back."""
+        try:
+            version = await self._write(text_of(config, self.note), Path("/"), "rollback", self.note)
+            self.versions.go_back(version.number, on_trial=watch is not None and bool(watch.links))
+        except Refused as refused:  # the disk is full: the next start takes all of it back
+            log.error("config.not_written", reason=str(refused))
+            if self.versions.trial is not None:
+                self.versions.settle(self.versions.trial.previous)
+        await self.save()
 
     async def _end_trial(self) -> None:
         """Without a verdict: what follows has its own."""

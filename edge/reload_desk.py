@@ -83,7 +83,7 @@ class ReloadDesk:
         if wanted["verb"] == "check":
             return await self._reload.check(wish)
         outcome = await self._reload.apply(wish)
-        if outcome.accepted and Path(wanted["name"]).resolve() == self._file.resolve():
+        if Path(wanted["name"]).resolve() == self._file.resolve():
             self._reload.versions.seen_file = digest_of(wish.text)
             await self._reload.save()
         return outcome

@@ -60,6 +60,11 @@ class TrialWatch:
         self._was_open: set[str] = set()
         self._tried: dict[str, Tried] = {}
 
+    @property
+    def is_over(self) -> bool:
+        """Has the whole window passed?"""
+        return self._loop.time() >= self._until
+
     def forget(self, link: str) -> None:
         self.links = [each for each in self.links if each != link]
 

@@ -17,7 +17,7 @@ from edge.__main__ import app
 from edge.reload_desk import NotRunning
 from tests.support.analyzer import ACK, EOT, Analyzer, HungUp, Silent, frame, oru, over_tcp, xn_result
 from tests.support.box import Box
-from tests.support.broker import free_port, start_mosquitto
+from tests.support.broker import Broker, free_port, start_mosquitto
 from tests.support.reloading import configuration, link, reload, state_of, wanted, wish
 from tests.support.stand_in_cloud import StandInCloud
 from tests.support.waiting import eventually
@@ -273,7 +273,7 @@ def test_killed_at_any_moment_of_a_reload_the_box_has_the_old_configuration_or_t
     port = box.add_tcp("xn")
     box.add_tcp("bs")
     box.start()
-    for number, moment_s in enumerate((0.01, 0.02, 0.03, 0.045, 0.06)):
+    for number, moment_s in enumerate((0.01, 0.025, 0.04, 0.06)):
         before = in_force(box)
         changed = link("xn", "sysmex_xn", port, f'timezone = "Etc/GMT+{number + 1}"\n')
         asking = threading.Thread(target=lost, args=(box, changed, box.links[1]), daemon=True)
@@ -283,7 +283,7 @@ def test_killed_at_any_moment_of_a_reload_the_box_has_the_old_configuration_or_t
         box.start()
         assert in_force(box) in (before, (box.folder / "wanted.toml").read_text(encoding="utf-8"))
         dial(port).report(xn_result(f"26{number}"))
-    assert [state for _, state in box.messages("xn")] == ["decoded"] * 5
+    assert [state for _, state in box.messages("xn")] == ["decoded"] * 4
 
 
 def in_force(box: Box) -> str:
@@ -296,6 +296,32 @@ def lost(box: Box, *links: str) -> None:
     """Asked of a box that does not live to answer."""
     with suppress(NotRunning):
         wish(box, *links)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["the new settings are wrong", "the cloud is away"])
+def test_another_broker_is_given_up_only_when_the_one_before_answers(
+    tmp_path: Path, broker: Broker, away: bool
+) -> None:
+    box = Box(tmp_path, broker_port=broker.port, more="[reload]\nwindow_s = 2\n")
+    box.add_tcp("xn")
+    box.start()
+    try:
+        eventually(lambda: (box.status() or {})["cloud"]["connected"], what="the cloud is reached")
+        file = wanted(box, box.links[0])
+        text = file.read_text(encoding="utf-8").replace(f"port = {box.broker_port}", f"port = {free_port()}")
+        file.write_text(text.replace('host = "127.0.0.1"', 'host = "127.0.0.2"', 1), encoding="utf-8")
+        if away:
+            broker.stop()
+        assert CliRunner().invoke(app, ["reload", str(file)]).exit_code == 0
+        if not away:
+            eventually(lambda: "cloud: " in configuration(box)["note"], what="the old settings are back")
+            eventually(lambda: (box.status() or {})["cloud"]["connected"], what="the cloud is reached again")
+            assert configuration(box)["number"] == 3
+        else:
+            eventually(lambda: configuration(box)["trial"] is None, what="the window has passed")
+            assert (configuration(box)["number"], configuration(box)["note"]) == (2, "")
+    finally:
+        box.stop()
 
 
 def test_sighup_reads_the_file_again_and_a_file_with_mistakes_changes_nothing(box: Box, dial: Dial) -> None:
