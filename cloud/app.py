@@ -40,6 +40,7 @@ SLICES = (
     "lis.reports",
     "his",
     "gateways",
+    "gateways.watch",
     "patient.identity",
     "patient.reports",
     "patient.home",

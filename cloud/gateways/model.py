@@ -44,6 +44,8 @@ class Gateway(Created, Base):
     last_state: Mapped[dict[str, Any] | None]
     last_state_at: Mapped[datetime | None]
     """The box's own clock when it described itself; `last_seen_at` is ours."""
+    clock_ahead_ms: Mapped[int | None] = mapped_column(BigInteger)
+    """How far that was ahead of ours when it arrived; what the message took on its way makes it smaller."""
     rolled_back: Mapped[dict[str, Any] | None]
     """Links whose count went back within this epoch: link -> what the box said, what is stored, when. Kept until
     somebody has looked or the box has a new epoch."""

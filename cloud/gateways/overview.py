@@ -69,18 +69,17 @@ class BoxLine:
     links: tuple[LinkLine, ...]
 
 
-def boxes(session: Session) -> list[BoxLine]:
-    """Every registered box with its links, by name."""
+def boxes(session: Session, gateway_id: str | None = None) -> list[BoxLine]:
+    """Every registered box with its links, by name; or the one that is named, if it is registered."""
     cursors: dict[str, list[LinkCursor]] = defaultdict(list)
     counted = select(LinkCursor).where(~LinkCursor.epoch.startswith(REUSED, autoescape=True))
+    found = select(Gateway, Campus.name).join(Campus, Campus.id == Gateway.campus_id).order_by(Gateway.id)
+    if gateway_id is not None:
+        counted = counted.where(LinkCursor.gateway == gateway_id)
+        found = found.where(Gateway.id == gateway_id)
     for cursor in session.scalars(counted.execution_options(populate_existing=True)):
         cursors[cursor.gateway].append(cursor)
-    rows = session.execute(
-        select(Gateway, Campus.name)
-        .join(Campus, Campus.id == Gateway.campus_id)
-        .order_by(Gateway.id)
-        .execution_options(populate_existing=True)
-    )
+    rows = session.execute(found.execution_options(populate_existing=True))
     now = clock.now()
     return [_box(session, gateway, campus, cursors[gateway.id], now) for gateway, campus in rows]
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.gateways import overview, service
 from cloud.gateways.model import LinkCursor, MessageStatus, Quarantine
 from cloud.gateways.overview import MessageFilter
+from cloud.gateways.watch import silence
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
 from cloud.people.wire import shown
@@ -104,6 +105,7 @@ def _boxes(session: Transaction) -> dict[str, object]:
         "leases": overview.leases(session),
         "payloads": overview.quarantined(session),
         "link_states": LINK_STATES,
+        "silences": silence.unacknowledged(session),
     }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from cloud.gateways import downlink, rules
 from cloud.gateways.arrivals import state_json
 from cloud.gateways.model import Gateway, InboxMessage, MessageStatus
+from cloud.gateways.watch import changes
 from cloud.kit import clock
 from protocols.uplink.envelope import GatewayState
 
@@ -28,8 +29,10 @@ def store_state(session: Session, state: GatewayState) -> None:
         gateway.rolled_back = None
     _note_rollback(session, gateway, state)
     _correct_times(session, gateway, state)
+    said = state_json(state)
+    changes.note_state(session, gateway, said, state.at, clock.now())
     gateway.epoch = state.epoch
-    gateway.last_state = state_json(state)
+    gateway.last_state = said
     gateway.last_state_at = state.at
     gateway.worklist_revision_acked = state.worklist_revision
     downlink.consider(session, gateway)
