@@ -39,6 +39,7 @@ from protocols.uplink.envelope import MessageState
 
 _PAUSE_ABOVE_BYTES = 64 * 1024
 """Bytes taken from the port since the store last answered; above, the port is not read."""
+_LOG_REFUSED_EVERY_S = 10.0
 
 log = structlog.get_logger()
 
@@ -67,6 +68,8 @@ class Session(Turns):
         self._unanswered_bytes = 0
         self._paused = False
         self._refusing = False
+        self._not_logged = 0
+        self._log_next_at = 0.0
         self._talked = False
         self._answering = Answering(
             section,
@@ -156,11 +159,19 @@ class Session(Turns):
                 self._intake.set_aside(event.frame_ids, event.reason)
                 fresh = []
             elif isinstance(event, FrameRefused):
-                self.counts.refused_frames += 1
-                log.info("frame.refused", link=self.link_id, reason=event.reason, size=len(event.raw))
+                self._heard_wrong(event)
             else:
                 self._answering.sent(event)
         self._keep_others(fresh, ())
+
+    def _heard_wrong(self, refused: FrameRefused) -> None:
+        """A noisy line has thousands a second: the log hears of the first and then now and then how many they were."""
+        self.counts.refused_frames += 1
+        self._not_logged += 1
+        if (now := self._loop.time()) >= self._log_next_at:
+            facts = {"reason": refused.reason, "size": len(refused.raw), "frames": self._not_logged}
+            log.info("frame.refused", link=self.link_id, **facts)
+            self._not_logged, self._log_next_at = 0, now + _LOG_REFUSED_EVERY_S
 
     def _keep_others(self, fresh: list[FrameReceived], own_ids: tuple[int, ...]) -> list[FrameReceived]:
         """The fresh frames of another message than the one that ends now are kept first; gives back its own."""
