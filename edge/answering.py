@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -61,6 +61,8 @@ class _Pending:
     orders: dict[str, list[Order]]
     reasons: dict[str, str] = field(default_factory=dict)
     """Of each tube without an order."""
+    from_cloud: set[str] = field(default_factory=set)
+    """Tubes whose order the cloud gave, and not the worklist."""
     ready: bool = True
 
 
@@ -70,6 +72,7 @@ class _Answered:
 
     queries: int
     orders: Mapping[str, Sequence[Order]]
+    from_cloud: Collection[str]
 
 
 class Answering:
@@ -146,7 +149,7 @@ class Answering:
         elif answered is not None:
             self._counts.answered_queries += answered.queries
             if self._downloads is not None:
-                self._downloads.told(answered.orders)
+                self._downloads.told(answered.orders, answered.from_cloud)
 
     def answer(self, reading: Reading) -> None:
         """A message is durable: give what is owed for it, now or when the cloud has answered."""
@@ -195,6 +198,7 @@ class Answering:
             known = self._reader.orders(self._link, [specimen], at)[specimen]
             if not known and finding.order is not None and not finding.order.cancelled and finding.order.codes:
                 known = [finding.order]
+                pending.from_cloud.add(specimen)
                 self._counts.orders_from_cloud += 1
             pending.orders[specimen] = known
             pending.reasons[specimen] = finding.reason or NoOrder.UNKNOWN
@@ -211,7 +215,7 @@ class Answering:
         orders: dict[str, list[Order]] = pending.orders
         if self._can.by_number:
             orders = {specimen: [numbered(each, now) for each in known] for specimen, known in orders.items()}
-        answered = _Answered(len(reading.queries), orders)
+        answered = _Answered(len(reading.queries), orders, pending.from_cloud)
 
         def note(tokens: list[int]) -> None:
             self._under_way[tokens[-1]] = answered

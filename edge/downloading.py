@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from edge.counts import Counts
 from edge.errors import StoreError
 from edge.order_plan import Abilities, Plan, plan
 from edge.store import orders as book
-from edge.store.orders import SentOrder, SentState, Wanted
+from edge.store.orders import SentOrder, SentState
 from edge.store.reader import Reader
 from edge.store.store import Store
 from protocols.driver import Driver
@@ -129,8 +129,10 @@ class Downloads:
             if isinstance(each, InstrumentEvent) and each.name == _REFUSED and each.specimen and each.detail:
                 self._note_refusal(each.specimen, each.detail)
 
-    def told(self, orders: Mapping[str, Sequence[Order]]) -> None:
+    def told(self, orders: Mapping[str, Sequence[Order]], from_cloud: Collection[str]) -> None:
         """The instrument has the answer to a query: this is what it holds now."""
+        if not (self._can.by_number or self._can.pushes):
+            return
         at = self._clock.now()
         for specimen, known in orders.items():
             codes = {
@@ -138,17 +140,19 @@ class Downloads:
                 for order in known
                 for code, number in zip(order.codes, order.numbers or [""] * len(order.codes), strict=True)
             }
-            if not codes or not (self._can.by_number or self._can.pushes):
+            if not codes:
                 continue
             found = self._reader.ask(book.wanted_of, self._link, specimen, at)
-            if found is None:  # the cloud's answer came before its worklist
-                expires_at = at.microseconds + book.LIFE
-                found = Wanted(specimen, 0, None, expires_at, None)
-            held = found.sent.codes if found.sent is not None else {}
+            # What came from the worklist and is not on it any more was taken back while the answer was on its way.
+            gone = specimen not in from_cloud and (found is None or found.order is None)
+            sent = self._reader.ask(book.sent_of, self._link, specimen)
+            held = sent.codes if sent is not None else {}
+            revision, expires_at = (found.revision, found.expires_at) if found else (0, at.microseconds + book.LIFE)
             self._again.pop(specimen, None)
-            self._write(
-                SentOrder(specimen, found.revision, SentState.SENT, {**held, **codes}, (), 0, "", found.expires_at)
-            )
+            now_held = SentOrder(specimen, revision, SentState.SENT, {**held, **codes}, (), 0, "", expires_at)
+            self._write(now_held, taken_back=gone)
+            if gone:
+                self._look_in(self._quiet_s)
 
     # ------------------------------------------------------------------ looking
 
@@ -171,6 +175,8 @@ class Downloads:
     def _next(self) -> Plan | None:
         """The next tube that the instrument must hear of; arranges the next look where there is none now."""
         at, now = self._clock.now(), self._wall()
+        if self._reader.worklist_revision() < self._looked_through:
+            self._looked_through = 0  # it begins anew after damage
         for specimen in [each for each, due in self._again.items() if due <= self._loop.time()]:
             found = self._reader.ask(book.wanted_of, self._link, specimen, at)
             made = plan(found, self._can, now) if found is not None else None
@@ -179,8 +185,13 @@ class Downloads:
             del self._again[specimen]
         if self._can.by_number:
             for each in self._reader.ask(book.taken_back, self._link, at):
-                if each.specimen not in self._again and (made := plan(each, self._can, now)) is not None:
+                if each.specimen in self._again:
+                    continue
+                made = plan(each, self._can, now)
+                if made is not None:
                     return made
+                if each.sent is not None:  # nothing of it has a number: nothing is to be said, now or later
+                    self._write(replace(each.sent, codes={}, pending=()))
         for _ in range(_PIECES):
             piece = self._reader.ask(book.wanted, self._link, self._looked_through, at)
             for each in piece:
@@ -273,14 +284,14 @@ class Downloads:
         log.error("order.refused", link=self._link, specimen=sent.specimen, reason=sent.reason)
         self._write(sent)
 
-    def _write(self, sent: SentOrder) -> None:
+    def _write(self, sent: SentOrder, taken_back: bool | None = None) -> None:
         at = self._clock.now()
 
         def done(_value: object, error: StoreError | None) -> None:
             if error is not None:  # it stays as it was written before it went out: tried again under the same numbers
                 log.warning("order.not_written", link=self._link, specimen=sent.specimen, reason=str(error))
 
-        self._store.submit(lambda ledger: book.put_sent(ledger.connection, self._link, sent, at), done)
+        self._store.submit(lambda ledger: book.put_sent(ledger.connection, self._link, sent, at, taken_back), done)
 
 
 def _pause_s(failures: int) -> float:

@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from edge.clock import Moment, to_microseconds
 from edge.errors import StoreFull
+from edge.store import orders
 from edge.store.rows import Draft, FrameRow, Kept, LinkRow, Positions, crc_of_message, frame_ids
 from edge.store.schema import new_epoch
 from protocols.uplink.envelope import WorklistEntry
@@ -267,6 +268,7 @@ class Ledger:
 
     def _put_entry(self, entry: WorklistEntry) -> None:
         self.connection.execute("DELETE FROM worklist WHERE specimen = ?", [entry.specimen])
+        orders.heard_of(self.connection, entry.specimen, entry.orders)
         expires_at = to_microseconds(entry.expires_at)
         self.connection.executemany(
             "INSERT INTO worklist (specimen, link, revision, expires_at, content) VALUES (?, ?, ?, ?, ?)",

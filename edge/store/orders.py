@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -46,6 +46,12 @@ STEP: tuple[str, ...] = (
     "CREATE INDEX worklist_of_link ON worklist (link, revision)",
 )
 """The migration that makes them."""
+STEP_TAKEN_BACK: tuple[str, ...] = (
+    "ALTER TABLE sent_order ADD COLUMN taken_back INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX sent_order_of_specimen ON sent_order (specimen)",
+)
+"""Said by a worklist entry, and by nothing else: a tube that is missing because the worklist was pruned, or is coming
+anew after damage, is not cancelled."""
 
 MOST_TUBES = 20_000
 """Tubes on the worklist; the ones that were told longest ago make room, and the cloud is asked about them again."""
@@ -126,7 +132,7 @@ def wanted(connection: sqlite3.Connection, link: str, after: int, at: Moment) ->
 
 
 def wanted_of(connection: sqlite3.Connection, link: str, specimen: str, at: Moment) -> Wanted | None:
-    """The same of one tube; None where neither the worklist nor the instrument knows it."""
+    """The same of one tube; None where it is neither on the worklist nor taken back."""
     row = connection.execute(
         f"""SELECT w.specimen, w.revision, w.content, w.expires_at, {_SENT}
             FROM worklist w LEFT JOIN sent_order s ON s.link = w.link AND s.specimen = w.specimen
@@ -135,17 +141,23 @@ def wanted_of(connection: sqlite3.Connection, link: str, specimen: str, at: Mome
     ).fetchone()
     if row is not None:
         return _wanted(row)
-    sent = sent_of(connection, link, specimen)
-    return None if sent is None else Wanted(specimen, sent.revision, None, sent.expires_at, sent)
+    gone = connection.execute(
+        f"SELECT {_SENT} FROM sent_order s WHERE s.link = ? AND s.specimen = ? AND s.taken_back = 1",  # noqa: S608 - constants
+        (link, specimen),
+    ).fetchone()
+    if gone is None:
+        return None
+    sent = _sent(gone)
+    return Wanted(specimen, sent.revision, None, sent.expires_at, sent)
 
 
 def taken_back(connection: sqlite3.Connection, link: str, at: Moment) -> list[Wanted]:
-    """Tubes that the instrument holds work for and that left the worklist before their time."""
+    """Tubes that the instrument holds work for and whose order was taken back since."""
     rows = connection.execute(
-        f"""SELECT {_SENT} FROM sent_order s WHERE s.link = ? AND s.expires_at > ? AND s.codes <> '{{}}'
-                AND NOT EXISTS (SELECT 1 FROM worklist w WHERE w.link = s.link AND w.specimen = s.specimen)
+        f"""SELECT {_SENT} FROM sent_order s
+            WHERE s.link = ? AND s.taken_back = 1 AND s.expires_at > ? AND s.codes <> '{{}}'
             LIMIT {_CHUNK}""",  # noqa: S608 - constants
-        (link, max(_alive(at), 1)),
+        (link, _alive(at)),
     )
     return [Wanted(each.specimen, each.revision, None, each.expires_at, each) for each in map(_sent, rows)]
 
@@ -175,11 +187,17 @@ def sent_orders(connection: sqlite3.Connection, link: str, limit: int = 200) -> 
     return [_sent(row) for row in rows]
 
 
-def put_sent(connection: sqlite3.Connection, link: str, sent: SentOrder, at: Moment) -> None:
+def put_sent(
+    connection: sqlite3.Connection, link: str, sent: SentOrder, at: Moment, taken_back: bool | None = None
+) -> None:
+    """`taken_back` None: as the worklist said last, which may have been while the order was under way."""
     connection.execute(
-        """INSERT OR REPLACE INTO sent_order
+        """INSERT INTO sent_order
             (link, specimen, revision, state, codes, pending, tries, reason, changed_at, expires_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (link, specimen) DO UPDATE SET revision = excluded.revision, state = excluded.state,
+                codes = excluded.codes, pending = excluded.pending, tries = excluded.tries, reason = excluded.reason,
+                changed_at = excluded.changed_at, expires_at = excluded.expires_at""",
         (
             link,
             sent.specimen,
@@ -192,6 +210,19 @@ def put_sent(connection: sqlite3.Connection, link: str, sent: SentOrder, at: Mom
             at.microseconds,
             sent.expires_at,
         ),
+    )
+    if taken_back is not None:
+        connection.execute(
+            "UPDATE sent_order SET taken_back = ? WHERE link = ? AND specimen = ?", (taken_back, link, sent.specimen)
+        )
+
+
+def heard_of(connection: sqlite3.Connection, specimen: str, links: Collection[str]) -> None:
+    """A worklist entry: the tube's orders are for `links`, and for no other any more."""
+    marks = ",".join("?" * len(links))
+    connection.execute(
+        f"UPDATE sent_order SET taken_back = link NOT IN ({marks}) WHERE specimen = ?",  # noqa: S608 - only question marks
+        (*links, specimen),
     )
 
 

@@ -72,6 +72,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE link ADD COLUMN left_open TEXT NOT NULL DEFAULT '[]'",
     ),
     orders.STEP,
+    orders.STEP_TAKEN_BACK,
 )
 VERSION = len(_MIGRATIONS)
 

@@ -10,6 +10,7 @@ import pytest
 
 from edge.clock import Moment
 from edge.store import orders as book
+from edge.store.ledger import Ledger
 from edge.store.orders import SentOrder, SentState
 from edge.store.store import Store
 from protocols.model import Order
@@ -70,8 +71,19 @@ def test_an_order_runs_out_by_a_clock_that_is_trusted_and_by_no_other(store: Sto
     reader.close()
 
 
+def cancelled(store: Store, specimen: str = "26000001") -> None:
+    """The worklist's word that nothing is to be done on a tube any more."""
+
+    def work(ledger: Ledger) -> None:
+        after = ledger.worklist_revision
+        ledger.put_worklist([WorklistEntry(after + 1, specimen, {}, NOW + timedelta(hours=72))], after)
+
+    store.write(work)
+
+
 def test_work_that_ran_out_is_forgotten_and_not_taken_back(store: Store) -> None:
     store.write(lambda ledger: book.put_sent(ledger.connection, "xn", held(hours=1), SURE))
+    cancelled(store)
     reader = store.reader()
     assert [each.specimen for each in reader.ask(book.taken_back, "xn", SURE)] == ["26000001"]
     later = Moment(NOW + timedelta(hours=2), True)
@@ -88,6 +100,30 @@ def test_work_on_the_worklist_is_not_taken_back(store: Store) -> None:
     assert reader.ask(book.taken_back, "xn", SURE) == []
     [wanted] = reader.ask(book.wanted, "xn", 0, SURE)
     assert wanted.sent == held()
+    reader.close()
+
+
+def test_a_tube_that_is_missing_without_a_word_is_not_taken_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pruned for want of room, or the worklist begins anew after damage: the analyzer keeps its work."""
+    monkeypatch.setattr(book, "MOST_TUBES", 1)
+    on_the_worklist(store, 2)
+    store.write(lambda ledger: book.put_sent(ledger.connection, "xn", held(), SURE))
+    pruned(store, SURE)
+    reader = store.reader()
+    assert reader.orders("xn", ["26000001"], SURE) == {"26000001": []}
+    assert reader.ask(book.taken_back, "xn", SURE) == []
+    cancelled(store)
+    assert [each.specimen for each in reader.ask(book.taken_back, "xn", SURE)] == ["26000001"]
+    reader.close()
+
+
+def test_a_cancellation_while_the_order_is_under_way_is_not_forgotten_when_it_arrived(store: Store) -> None:
+    on_the_worklist(store, 1)
+    store.write(lambda ledger: book.put_sent(ledger.connection, "xn", held(), SURE))
+    cancelled(store)
+    store.write(lambda ledger: book.put_sent(ledger.connection, "xn", held(), SURE))
+    reader = store.reader()
+    assert [each.specimen for each in reader.ask(book.taken_back, "xn", SURE)] == ["26000001"]
     reader.close()
 
 
