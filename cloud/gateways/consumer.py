@@ -233,18 +233,18 @@ class PartitionConsumer:
                 self._work.wait(IDLE_S)
                 self._work.clear()
                 continue
-            became = self._until_done("apply", partial(self._apply, found))
+            became = self._until_done("apply", partial(self._apply, *found))
             if became is None:
                 return
-            turns.became(found, became)
+            turns.became(found[0], became)
 
     def _unapplied(self) -> set[LinkKey]:
         with self._begin() as session:
             return unapplied_links(session, self.lease.partition)
 
-    def _apply(self, key: LinkKey) -> str:
+    def _apply(self, key: LinkKey, run: int) -> str:
         """ "more" can be applied now, it "waits" at a gap, or it is "done"."""
-        result = apply_link(self._begin, self.lease, key, self._ingest)
+        result = apply_link(self._begin, self.lease, key, self._ingest, run=run)
         metrics.APPLIED.inc(result.applied)
         metrics.QUARANTINED.labels("message").inc(result.quarantined)
         if result.gap is not None:
@@ -265,6 +265,8 @@ class PartitionConsumer:
             asked = self._until_done("compare", partial(self._compare, said))
             if asked is None:
                 return
+            if asked.became is not None:
+                metrics.COMPARED.labels(str(asked.became)).inc()
             for gap in asked.gaps:
                 self._ask(said.gateway, gap)
             if asked.counts is not None:

@@ -43,6 +43,7 @@ GAPS_AT_ONCE = 20
 ROUNDS = 300
 """After so many answers a comparison ends with what it found."""
 EQUAL_KEPT = timedelta(days=30)
+ENDED = (Comparison.EQUAL, Comparison.REPAIRED, Comparison.DIFFERENT)
 MISSING_HERE, MISSING_ON_BOX, ALTERED, DAMAGED = "missing_here", "missing_on_box", "altered", "damaged_on_box"
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,8 @@ class Asked:
 
     gaps: list[GapRequest] = field(default_factory=list)
     counts: CountRequest | None = None
+    became: Comparison | None = None
+    """How the comparison ended; None: it goes on, or had ended before."""
 
 
 def compare(session: Session, said: Counts) -> Asked:
@@ -61,6 +64,12 @@ def compare(session: Session, said: Counts) -> Asked:
     row = _row(session, said)
     if row.state not in (Comparison.ASKED, Comparison.NARROWING, Comparison.REPAIRING):
         return Asked()  # the same answer again
+    asked = _compare(session, row, said)
+    asked.became = row.state if row.state in ENDED else None
+    return asked
+
+
+def _compare(session: Session, row: Reconciliation, said: Counts) -> Asked:
     own = [count_here(session, said, each.first, each.last) for each in said.ranges]
     row.held_from, row.checked_at, row.rounds = said.held_from, clock.now(), row.rounds + 1
     pairs = list(zip(said.ranges, own, strict=True))
@@ -215,7 +224,7 @@ def _after_repair(session: Session, row: Reconciliation, pairs: Sequence[Pair]) 
         asked = _repair(row)
     else:
         row.state, asked = Comparison.DIFFERENT, Asked()
-    if row.state in (Comparison.REPAIRED, Comparison.DIFFERENT):
+    if row.state in ENDED:
         log.warning("box_and_cloud_compared", gateway=row.gateway, link=row.link, became=str(row.state))
         announce(session, "gateways")
     return asked

@@ -6,7 +6,11 @@ of one of them, at most.
 
 from __future__ import annotations
 
+from cloud.gateways.apply import RUN as LONG_RUN
 from cloud.gateways.arrivals import LinkKey
+
+SHORT_RUN = 10
+"""What has just come is one message or a few."""
 
 
 class Turns:
@@ -28,11 +32,12 @@ class Turns:
         self._fresh |= dict.fromkeys(sorted(self._at_a_gap))
         self._at_a_gap.clear()
 
-    def next(self) -> LinkKey | None:
-        for waiting in (self._fresh, self._behind):
+    def next(self) -> tuple[LinkKey, int] | None:
+        """Whose turn it is, and how many messages it may take at most: who shows itself to be behind gets long ones."""
+        for waiting, run in ((self._fresh, SHORT_RUN), (self._behind, LONG_RUN)):
             for key in waiting:
                 del waiting[key]
-                return key
+                return key, run
         return None
 
     def became(self, key: LinkKey, what: str) -> None:

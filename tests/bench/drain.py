@@ -58,6 +58,8 @@ class Figures:
     live_latency_p50: float
     live_latency_p99: float
     live_latency_max: float
+    live_applied_p99: float | None
+    """Until the laboratory has taken it; only with the real worker, of those that it took meanwhile."""
     live_on_backlog_link: float
     """From the last ACK of the first live message on a link with a backlog to the cloud."""
     ack_p50_ms: float
@@ -230,6 +232,10 @@ class PlayedCloud:
         named = ((*key.split(" "), at) for key, at in self._told()["arrived"].items())
         return {(link, int(sequence)): at for link, sequence, at in named}
 
+    def applied(self) -> dict[tuple[str, int], float]:
+        """It applies nothing."""
+        return {}
+
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(20)
@@ -280,24 +286,26 @@ class RealCloud:
     def count(self) -> int:
         return self._scalar("SELECT count(*) FROM gateway_inbox")
 
-    def applied(self) -> int:
-        return self._scalar("SELECT count(*) FROM gateway_inbox WHERE state <> 'pending'")
-
     def twice(self) -> int:
         """Stored twice; the unique key leaves none."""
         return self._scalar("SELECT count(*) - count(DISTINCT (gateway, epoch, link, sequence)) FROM gateway_inbox")
 
-    def arrivals(self) -> dict[tuple[str, int], float]:
+    def _times(self, column: str) -> dict[tuple[str, int], float]:
         from sqlalchemy import text
 
         from cloud.kit.db import begin
 
-        sql = text("SELECT link, sequence, stored_at FROM gateway_inbox WHERE link = ANY(:live)")
+        sql = text(f"SELECT link, sequence, {column} AS at FROM gateway_inbox WHERE link = ANY(:live)")
         with begin() as session:
-            return {
-                (row.link, row.sequence): row.stored_at.timestamp()
-                for row in session.execute(sql, {"live": self._live})
-            }
+            rows = session.execute(sql, {"live": self._live}).all()
+        return {(row.link, row.sequence): row.at.timestamp() for row in rows if row.at is not None}
+
+    def arrivals(self) -> dict[tuple[str, int], float]:
+        return self._times("stored_at")
+
+    def applied(self) -> dict[tuple[str, int], float]:
+        """When the laboratory took (or refused) each message of the watched links, as far as it has."""
+        return self._times("applied_at")
 
     def close(self) -> None:
         from cloud.kit import db
@@ -346,17 +354,19 @@ def measure(messages: int, results: int, links: int, live: int, real: bool, wind
             sent = sum(map(len, played["acknowledged"].values()))
             eventually(lambda: cloud.count() >= messages + sent, within_s=600, what="the live messages are stored")
             lost = messages + sent - cloud.count()
-            twice, arrived = cloud.twice(), cloud.arrivals()
+            twice, arrived, applied = cloud.twice(), cloud.arrivals(), cloud.applied()
             idle = _idle_times(folder, {link: ports[link] for link in watched}, results)
         finally:
             box.stop()
             cloud.close()
-    latency = sorted(
-        arrived[link, number] - at
+    at = {
+        (link, number): at
         for link, times in played["acknowledged"].items()
         if link != backlog[0]
         for number, at in enumerate(times, start=1)
-    )
+    }
+    latency = sorted(arrived[each] - at[each] for each in at)
+    taken = sorted(applied[each] - at[each] for each in at if each in applied)
     acks, idle = sorted(played["times"]), sorted(idle)
     return Figures(
         cloud=cloud.name,
@@ -372,6 +382,7 @@ def measure(messages: int, results: int, links: int, live: int, real: bool, wind
         live_latency_p50=round(_at(latency, 0.5), 3),
         live_latency_p99=round(_at(latency, 0.99), 3),
         live_latency_max=round(latency[-1], 3),
+        live_applied_p99=round(_at(taken, 0.99), 3) if taken else None,
         live_on_backlog_link=round(arrived[backlog[0], own_backlog + 1] - played["acknowledged"][backlog[0]][0], 1),
         ack_p50_ms=round(_at(acks, 0.5) * 1000, 2),
         ack_p99_ms=round(_at(acks, 0.99) * 1000, 2),
@@ -410,6 +421,8 @@ def show(figures: Figures) -> None:
     print(f"  525,000 would take            {525_000 / f.messages_per_s / 60:>9.1f} minutes")
     latencies = f"p50 {f.live_latency_p50} / p99 {f.live_latency_p99} / max {f.live_latency_max} s"
     print(f"  live results on other links   {latencies}")
+    if f.live_applied_p99 is not None:
+        print(f"  ... taken by the laboratory   p99 {f.live_applied_p99} s")
     print(f"  live result behind a backlog  {f.live_on_backlog_link} s")
     acks = f"{f.ack_p50_ms} / {f.ack_p99_ms} / {f.ack_max_ms} ms; p99 idle {f.ack_p99_idle_ms} ms"
     print(f"  ACK meanwhile p50 / p99 / max {acks}")
