@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,17 @@ class _Line(http.client.HTTPConnection):
             self.sock.connect(path)
 
 
-def ask(config: BoxConfig, path: str) -> http.client.HTTPResponse:
-    """Raises `NotRunning`."""
+@contextmanager
+def ask(config: BoxConfig, path: str) -> Iterator[http.client.HTTPResponse]:
+    """The daemon's answer. Raises `NotRunning`."""
     line = _Line(socket_file(config.store.path))
+    try:
+        yield _answer(line, config, path)
+    finally:
+        line.close()
+
+
+def _answer(line: _Line, config: BoxConfig, path: str) -> http.client.HTTPResponse:
     try:
         line.request("GET", path)
         return line.getresponse()
@@ -55,10 +64,14 @@ def ask(config: BoxConfig, path: str) -> http.client.HTTPResponse:
 
 def pieces(config: BoxConfig, link: str) -> Iterator[Piece | dict[str, Any]]:
     """The bytes of a line as they pass, and what else is told of it, until the daemon stops. Raises `NotRunning`."""
-    response = ask(config, f"/links/{quote(link, safe='')}/live")
-    if response.status != 200:
-        known = ", ".join(each.id for each in config.links)
-        raise NotRunning(f"the running box has no link {link!r}; its configuration names: {known}")
+    with ask(config, f"/links/{quote(link, safe='')}/live") as response:
+        if response.status != 200:
+            known = ", ".join(each.id for each in config.links)
+            raise NotRunning(f"the running box has no link {link!r}; its configuration names: {known}")
+        yield from _told(response)
+
+
+def _told(response: http.client.HTTPResponse) -> Iterator[Piece | dict[str, Any]]:
     name = ""
     try:
         while line := response.readline():
@@ -118,8 +131,8 @@ def capture(config: BoxConfig, link: str, file: Path, seconds: float, most_bytes
 
 def selftest(config: BoxConfig, language: str) -> int:
     """0: nothing is bad."""
-    response = ask(config, f"/selftest.json?lang={language}")
-    found = json.loads(response.read())
+    with ask(config, f"/selftest.json?lang={language}") as response:
+        found = json.loads(response.read())
     marks = {"good": "ok  ", "warn": "note", "bad": "BAD "}
     for each in found:
         about = " ".join(filter(None, (each["name"], each["link"])))
