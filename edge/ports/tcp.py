@@ -19,6 +19,8 @@ KEEP_ALIVE_TRIES = 3
 USER_TIMEOUT_MS = 30_000
 """A peer that is gone without a word (cable, power) is noticed after this, or after 35 s when nothing was under way."""
 _WORKS_AFTER_S = 5.0
+_UNREAD_BYTES = 64 * 1024
+"""So much of a flood waits in our kernel, the rest at its sender."""
 _UNSENT_LIMIT = 1024 * 1024
 """An instrument that takes nothing is cut off before its answers fill the memory."""
 
@@ -111,8 +113,9 @@ class TcpConnection(asyncio.BufferedProtocol):
 
 
 def keep_alive(connected: socket.socket) -> None:
-    """Small frames go at once; a half-open connection ends by itself."""
+    """Small frames go at once; a half-open connection ends by itself; unread bytes are few."""
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_S)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_AGAIN_S)

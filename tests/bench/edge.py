@@ -23,7 +23,9 @@ def main() -> int:
     parser.add_argument("--lines", type=int, default=64, help="serial lines")
     parser.add_argument("--links", type=int, nargs="+", default=[16], help="unpaced TCP links")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument("--bad-seconds", type=float, default=4.0, help="beside each bad line; 0: not at all")
+    parser.add_argument(
+        "--bad-seconds", type=float, default=1.5, help="each of three spells beside a bad line; 0: none"
+    )
     parser.add_argument("--buffer-mb", type=int, default=400)
     parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES")
     arguments = parser.parse_args()

@@ -10,6 +10,7 @@ import os
 import pty
 import random
 import select
+import signal
 import socket
 import sys
 import tty
@@ -76,8 +77,8 @@ def _over_pty(kind: str) -> None:
     master, slave = pty.openpty()
     tty.setraw(master)
     tty.setraw(slave)
-    print(os.ttyname(slave), flush=True)
-    sys.stdin.readline()  # the box has opened it
+    print(os.ttyname(slave), flush=True)  # both ends stay open; who started this stops it until it is wanted
+    os.kill(os.getpid(), signal.SIGSTOP)
     os.set_blocking(master, False)
     _send(kind, master, lambda data: os.write(master, data))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.support.waiting import eventually
 BAD_KINDS = ("flood", "noise", "chatter", "begging", "dead", "flood on a pty")
 _ROOT = Path(__file__).resolve().parents[2]
 _WARM_S = 2.0
+_SETTLE_S = 0.5
+_ROUNDS = 3
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Figures:
     acknowledged_missing: int = 0
     refused: int = 0
     neighbours: dict[str, float] = field(default_factory=dict)
-    neighbours_p99_ms: dict[str, float] = field(default_factory=dict)
+    neighbours_p99_ms: dict[str, list[float]] = field(default_factory=dict)
     quiet_p99_ms: list[float] = field(default_factory=list)
     rss_mb_after_minutes: list[float] = field(default_factory=list)
 
@@ -90,8 +93,8 @@ class Sender:
 
 
 @contextmanager
-def bad_instrument(kind: str, port: int | None) -> Iterator[None]:
-    """On the TCP port, or on the pty that was made for it when the box started."""
+def bad_instrument(kind: str, port: int) -> Iterator[None]:
+    """On the TCP port, until the block ends."""
     process = subprocess.Popen([sys.executable, "-m", "tests.bench.edge_bad", kind, str(port)], cwd=_ROOT)
     try:
         yield
@@ -100,37 +103,45 @@ def bad_instrument(kind: str, port: int | None) -> Iterator[None]:
         process.wait()
 
 
-@contextmanager
-def _bad_pty() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.edge_bad", "flood"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=_ROOT,
-    )
-    with process:
-        assert process.stdout is not None
+class _FloodingPty:
+    """A serial line that floods when it is let: the process lives as long as the line, and is stopped meanwhile."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.edge_bad", "flood"], stdout=subprocess.PIPE, text=True, cwd=_ROOT
+        )
+        assert self._process.stdout is not None
+        self.device = self._process.stdout.readline().strip()
+
+    @contextmanager
+    def flooding(self) -> Iterator[None]:
+        self._process.send_signal(signal.SIGCONT)
         try:
-            yield process.stdout.readline().strip(), process
+            yield
         finally:
-            process.kill()
+            self._process.send_signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
 
 
 def measure(lines: int, seconds: float, bad_seconds: float, soak_minutes: float = 0.0) -> Figures:
-    with tempfile.TemporaryDirectory(prefix="bench-edge-", dir=Path.cwd()) as folder, _bad_pty() as (device, flood):
-        sender = Sender(lines)
+    with tempfile.TemporaryDirectory(prefix="bench-edge-", dir=Path.cwd()) as folder:
+        sender, pty = Sender(lines), _FloodingPty()
         box = Box(Path(folder), broker_port=free_port(), max_megabytes=8192, reconnect_longest_s=60)
         for number, each in enumerate(sender.devices):
             box.add_serial(f"xn{number}", each)
         port = box.add_tcp("bad")
-        box.add_serial("bad-serial", device)
+        box.add_serial("bad-serial", pty.device)
         box.start()
         try:
             eventually(lambda: _all_open(box), what="every line is open")
             figures = _quiet(box, sender, lines, seconds)
             if bad_seconds:
-                _with_neighbours(figures, sender, port, flood, bad_seconds)
+                _with_neighbours(figures, sender, port, pty, bad_seconds)
             for _ in range(round(soak_minutes)):
                 sender.play(60)
                 figures.rss_mb_after_minutes.append(round(memory_mb(box.pid)[0], 2))
@@ -138,6 +149,7 @@ def measure(lines: int, seconds: float, bad_seconds: float, soak_minutes: float 
         finally:
             box.stop()
             sender.close()
+            pty.close()
         stored = [len(box.frames(f"xn{number}")) for number in range(lines)]
         figures.acknowledged_missing = sum(max(0, a - s) for a, s in zip(acknowledged, stored, strict=True))
     return figures
@@ -171,28 +183,21 @@ def _quiet(box: Box, sender: Sender, lines: int, seconds: float) -> Figures:
     )
 
 
-def _with_neighbours(figures: Figures, sender: Sender, port: int, flood: subprocess.Popen[str], seconds: float) -> None:
-    """Bad and quiet spells take turns: a ratio is to the quiet ones before and after it."""
-    quiet = [float(sender.play(seconds)["p99"])]
-    beside = []
+def _with_neighbours(figures: Figures, sender: Sender, port: int, pty: _FloodingPty, seconds: float) -> None:
+    """Bad and quiet spells take turns, so that what else this machine does falls on both; the middle ratio counts."""
+    quiet = float(sender.play(seconds)["p99"])
     for kind in BAD_KINDS:
-        if kind == "flood on a pty":
-            assert flood.stdin is not None
-            flood.stdin.write("go\n")
-            flood.stdin.flush()
-            beside.append(float(sender.play(seconds)["p99"]))
-            flood.kill()
-        else:
-            with bad_instrument(kind, port):
-                sender.play(0.5)
-                beside.append(float(sender.play(seconds)["p99"]))
-        sender.play(0.5)
-        quiet.append(float(sender.play(seconds)["p99"]))
-    figures.quiet_p99_ms = quiet
-    for number, kind in enumerate(BAD_KINDS):
-        usual = statistics.mean(quiet[number : number + 2])
-        figures.neighbours[kind] = round(beside[number] / usual, 2)
-        figures.neighbours_p99_ms[kind] = beside[number]
+        ratios = []
+        for _ in range(_ROUNDS):
+            with pty.flooding() if kind == "flood on a pty" else bad_instrument(kind, port):
+                sender.play(_SETTLE_S)
+                beside = float(sender.play(seconds)["p99"])
+            sender.play(_SETTLE_S)
+            before, quiet = quiet, float(sender.play(seconds)["p99"])
+            figures.quiet_p99_ms.append(quiet)
+            figures.neighbours_p99_ms.setdefault(kind, []).append(beside)
+            ratios.append(beside / statistics.mean((before, quiet)))
+        figures.neighbours[kind] = round(statistics.median(ratios), 2)
 
 
 def show(figures: Figures) -> None:
@@ -210,10 +215,11 @@ def show(figures: Figures) -> None:
     print(f"  refused                       {figures.refused}")
     print(f"  acknowledged and missing      {figures.acknowledged_missing} (aim 0)")
     if figures.neighbours:
-        quiet = ", ".join(str(each) for each in figures.quiet_p99_ms)
+        quiet = f"{min(figures.quiet_p99_ms)} to {max(figures.quiet_p99_ms)}"
         print(f"  beside one bad line: the others' ACK p99 to its quiet self (aim 1.2; quiet p99 {quiet} ms)")
         for kind, ratio in figures.neighbours.items():
-            print(f"    {kind:<27} {ratio:>8}   ({figures.neighbours_p99_ms[kind]} ms)")
+            times = ", ".join(str(each) for each in figures.neighbours_p99_ms[kind])
+            print(f"    {kind:<27} {ratio:>6}   ({times} ms)")
     if len(figures.rss_mb_after_minutes) > 1:
         minutes = range(1, len(figures.rss_mb_after_minutes) + 1)
         slope = statistics.linear_regression(minutes, figures.rss_mb_after_minutes).slope
