@@ -24,6 +24,7 @@ from protocols.uplink.counts import MOST_RANGES, CountRequest, Counts, RangeCoun
 _EVERY_S = 3600.0
 _FIRST_AFTER_S = 60.0
 _SLICES = 24
+_LEAST_SLICE = 1000
 _NEWEST = 5000
 """Messages of a link that count as new after a start."""
 _STEP = 200
@@ -156,7 +157,7 @@ class Reconciliation:
         self._said_through[link] = through
         ranges = [(new_from, through)] if new_from <= through else []
         if held_from < new_from:
-            size = max(1000, -(-(new_from - held_from) // _SLICES))
+            size = max(_LEAST_SLICE, -(-(new_from - held_from) // _SLICES))
             start = self._slice_from.get(link, random.randrange(held_from, new_from))  # noqa: S311 - spreads the work
             if not held_from <= start < new_from:
                 start = held_from
