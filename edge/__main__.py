@@ -251,7 +251,7 @@ def selftest(
 @app.command()
 def console_key() -> None:
     """Draw a key for the box's page: the key for the label, and its hash for `[console] key_hash`."""
-    from edge.console.key import hash_of, new_key
+    from provisioning.console_key import hash_of, new_key
 
     key = new_key()
     typer.echo(f'key: {key}\nkey_hash = "{hash_of(key)}"')
