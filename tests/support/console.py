@@ -11,9 +11,9 @@ from tests.support.box import Box
 from tests.support.broker import free_port
 
 
-def add_console(box: Box, more: str = "") -> int:
+def add_console(box: Box, more: str = "", port: int = 0) -> int:
     """Before `start`: the page on a port of its own."""
-    port = free_port()
+    port = port or free_port()
     box.links.append(f"[console]\nport = {port}\n{more}")
     return port
 
