@@ -54,6 +54,7 @@ class Interpreter:
         self.driver_id = driver_id
         self.driver = None if driver_id == AUTO else discover()[driver_id].configured(options or {})
         """None: each message is recognised by itself."""
+        self._has_options = bool(options)
         if driver_id == AUTO:
             tuple(discover().values())  # read now, not while the first message waits
         self._heard_before: Driver | None = None
@@ -64,8 +65,8 @@ class Interpreter:
     def hear(self, payload: bytes) -> Reading:
         """Read only what may need an answer; the rest is read on its way to the cloud."""
         driver = self.driver
-        if driver is None or driver.must_answer(payload):
-            return self.read(payload)
+        if driver is None or self._has_options or driver.must_answer(payload):
+            return self.read(payload)  # with the link's options, which nobody knows later
         return Reading(payload, driver, driver.id, "", MessageState.UNDECODED, None)
 
     def read(self, payload: bytes) -> Reading:

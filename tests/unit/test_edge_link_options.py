@@ -10,6 +10,7 @@ import pytest
 from edge.config import FileDrop
 from edge.config_file import load, missing_files
 from edge.errors import ConfigError
+from edge.interpreter import Interpreter
 from protocols.driver import Driver, discover
 from protocols.errors import DriverOptionError
 
@@ -177,3 +178,15 @@ def test_orders_are_pushed_only_to_instruments_whose_driver_has_words_for_it(
     [mistake] = refused.value.mistakes
     assert mistake.line == FIRST + 4
     assert wrong in mistake.what
+
+
+@pytest.mark.req("GW-5", "GW-9")
+def test_a_link_with_options_reads_each_message_at_once_for_nobody_knows_its_options_later() -> None:
+    result = b"H|\\^&|||XN-10^00\rP|1\rO|1||1^1^2601^B|^^^^WBC\rR|1|^^^^WBC^1|6.52|10*3/uL||N||F\rL|1|N\r"
+    plain = Interpreter("automation_astm")
+    assert plain.hear(result).decoded is None
+    configured = Interpreter(
+        "automation_astm",
+        {"record": "M", "fields": {"event": "M.3", "specimen": "O.3.1"}, "actions": {"IN": "arrived"}},
+    )
+    assert configured.hear(result).decoded is not None
