@@ -16,6 +16,7 @@ BENCHES = {
     "audit": "tests.bench.audit",
     "drain": "tests.bench.drain",
     "edge": "tests.bench.edge",
+    "faults": "tests.bench.faults",
     "fuzz": "tests.bench.fuzz",
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",

@@ -44,6 +44,8 @@ class Box:
     reconnect_longest_s: float = 0.3
     more: str = ""
     """Further sections of its configuration."""
+    module: str = "edge"
+    """What runs as the daemon; a bench may put a stand of its own around it."""
     links: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
@@ -103,13 +105,17 @@ class Box:
 
     def start(self) -> None:
         """Running, with every listening port open."""
+        self.launch()
+        eventually(self._is_up, within_s=30, what="the box is up")
+
+    def launch(self) -> None:
+        """Begins to run; nothing is waited for."""
         self.write_config()
         (self.folder / "box.db.status.json").unlink(missing_ok=True)
         with (self.folder / "edge.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edge", "run", str(self.config)], stderr=log, stdout=log, cwd=_ROOT
+                [sys.executable, "-m", self.module, "run", str(self.config)], stderr=log, stdout=log, cwd=_ROOT
             )
-        eventually(self._is_up, within_s=30, what="the box is up")
 
     def _is_up(self) -> bool:
         assert self._process is not None
@@ -131,6 +137,10 @@ class Box:
     def pid(self) -> int:
         assert self._process is not None, "the box does not run"
         return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """kill -9: what it had not made durable is gone."""

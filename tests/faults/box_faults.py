@@ -1,0 +1,219 @@
+"""What befalls the box itself: kill -9, the power, its disk, its clock."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.bench import powercut
+from tests.faults.instruments import Instrument, more, started
+from tests.faults.site import Row, Site, is_root, site, with_cloud, with_stand_in
+from tests.support.waiting import eventually
+
+_PAGE = 4096
+
+
+# ---------------------------------------------------------------------- kill -9
+
+
+def kill(row: Row, quick: bool, kills: int) -> None:
+    """SIGKILL at random instants, a fifth of them while the daemon is still starting."""
+    pick = random.Random(row.seed)
+    starts: list[float] = []
+    with site(row, quick=quick, uplink=True) as here:
+        ports = here.links(4)
+        with_stand_in(here)
+        here.box.start()
+        instruments = started(ports)
+        for _ in range(kills):
+            _one_kill(here, instruments, pick, starts)
+        more(instruments, 3)
+        for each in instruments:
+            each.end()
+        here.all_arrived(instruments)
+        here.judge(instruments)
+        starts.sort()
+        row.notes |= {
+            "kills": kills,
+            "first_ACK_after_start_p50_s": round(starts[len(starts) // 2], 2),
+            "max_s": round(starts[-1], 2),
+            "connections_lost": sum(each.hung_up for each in instruments),
+            "sent_again_by_the_instruments": sum(sum(each.offered.values()) for each in instruments)
+            - sum(len(each.offered) for each in instruments),
+        }
+
+
+def _one_kill(here: Site, instruments: list[Instrument], pick: random.Random, starts: list[float]) -> None:
+    """Kill it, start it; after four of five starts wait until it serves and for some messages more."""
+    if not here.box.runs:
+        here.row.manual += 1
+        here.row.wrong.append(f"the daemon ended by itself: {here.box.log()[-500:]}")
+    here.box.kill()
+    launched = time.monotonic()
+    here.box.launch()
+    if pick.random() < 0.2:
+        time.sleep(pick.uniform(0, 0.6))
+        return
+    before = sum(each.frames for each in instruments)
+    eventually(lambda: sum(each.frames for each in instruments) > before, within_s=60, what="the box serves again")
+    starts.append(time.monotonic() - launched)
+    many = before + pick.randrange(1, 150)
+    eventually(lambda: sum(each.frames for each in instruments) >= many, within_s=60, what="frames flow")
+    time.sleep(pick.uniform(0, 0.01))
+
+
+# ---------------------------------------------------------------------- the power
+
+
+def power(row: Row, quick: bool, cuts: int) -> None:
+    """The power-cut harness over the real store; with synchronous=NORMAL it must show losses."""
+    full = powercut.run(cuts, row.seed)
+    normal = powercut.run(min(1000, max(300, cuts // 10)), row.seed, "NORMAL")
+    row.sent = row.acknowledged = row.stored = full.acknowledged
+    row.lost, row.manual, row.wrong = full.cuts_with_loss, full.cuts_not_opened, [*full.first_losses]
+    row.seconds = full.seconds + normal.seconds
+    row.notes |= {
+        "cuts": full.cuts,
+        "counted": "pieces over all cuts",
+        "with_synchronous_NORMAL": f"{normal.cuts_with_loss + normal.cuts_not_opened} of {normal.cuts} cuts lose",
+    }
+    if not normal.cuts_with_loss:
+        row.wrong.append("the harness shows no loss with synchronous=NORMAL: it proves nothing")
+
+
+# ---------------------------------------------------------------------- its disk
+
+
+@contextmanager
+def _small_disk(place: Path, megabytes: int) -> Iterator[bool]:
+    """Whether there is one: only root may mount."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "xinglin-faults", str(place)]
+    mounted = is_root() and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def full(row: Row, quick: bool, rounds: int) -> None:
+    """Somebody's log fills the disk, and is deleted; where none can be mounted the store's own bound is reached."""
+    with site(row, quick=quick, uplink=True) as here, _small_disk(here.folder / "disk", 48) as mounted:
+        here.box.folder = here.folder / "disk"
+        here.box.max_megabytes = 64 if mounted else 1
+        ports = {"xn": here.box.add_tcp("xn"), "bs": here.box.add_tcp("bs", driver="mindray_bs")}
+        instruments = [Instrument("xn", ports["xn"], 0), Instrument("bs", ports["bs"], 1, hl7=True)]
+        if mounted:
+            with_cloud(here)
+        here.box.start()
+        for each in instruments:
+            each.start()
+        try:
+            for _ in range(rounds if mounted else 1):
+                more(instruments, 20)
+                refused = [each.refused for each in instruments]
+                if mounted:
+                    _fill(here.box.folder)
+                for each, before in zip(instruments, refused, strict=True):
+                    eventually(lambda: each.refused > before + 3, within_s=60, what=f"{each.link} is refused")  # noqa: B023
+                if mounted:
+                    (here.box.folder / "somebody's log").unlink()
+                else:
+                    with_cloud(here)  # receipts make room
+            more(instruments, 20)
+        except AssertionError as stuck:
+            row.manual += 1
+            row.wrong.append(str(stuck))
+        for each in instruments:
+            each.end()
+        here.all_arrived(instruments)
+        here.judge(instruments)
+        row.notes |= {
+            "NAK_to_ASTM": instruments[0].refused,
+            "AE_to_HL7": instruments[1].refused,
+            "disk": "tmpfs of 48 MB" if mounted else "bound of the store",
+        }
+        here.box.stop()
+
+
+def _fill(disk: Path) -> None:
+    with suppress(OSError), (disk / "somebody's log").open("wb", buffering=0) as log:
+        while log.write(b"x" * 4096):
+            pass
+
+
+def page(row: Row, quick: bool, pages: int) -> None:
+    """Pages are overwritten with noise under the running daemon, while instruments send; then the broker comes."""
+    pick = random.Random(row.seed)
+    with site(row, quick=quick, uplink=True) as here:
+        assert here.broker is not None
+        ports = here.links(3)
+        with_cloud(here)
+        here.broker.stop()
+        here.box.start()
+        instruments = started(ports)
+        spoiled = 0
+        for _ in range(pages):
+            more(instruments, 60)
+            spoiled += _spoil(here.box.store, pick)
+        more(instruments, 20)
+        here.broker.start()
+        more(instruments, 20)
+        for each in instruments:
+            each.end()
+        here.all_arrived(instruments)
+        here.box.stop()
+        here.box.start()  # a stop is no repair: it must be sound afterwards too
+        here.judge(instruments, frames=False)
+        row.notes |= {"pages_spoiled": spoiled, "files_set_aside": len(_asides(here.box.folder))}
+
+
+def _spoil(path: Path, pick: random.Random) -> int:
+    many = path.stat().st_size // _PAGE
+    if many < 4:
+        return 0
+    with path.open("r+b") as file:
+        file.seek(pick.randrange(1, many) * _PAGE)
+        file.write(pick.randbytes(_PAGE))
+    return 1
+
+
+def _asides(folder: Path) -> list[Path]:
+    return [each for each in folder.iterdir() if "damaged" in each.name or "aside" in each.name]
+
+
+# ---------------------------------------------------------------------- its clock
+
+_JUMPS = {"1970": -56 * 365 * 86400.0, "+10 years": 3650 * 86400.0, "back": 0.0, "-1 hour": -3600.0}
+
+
+def clock(row: Row, quick: bool, rounds: int) -> None:
+    """The wall clock jumps under the running daemon and over its starts: order, receipts and timers do not care."""
+    with site(row, quick=quick, uplink=True, module="tests.faults.clock_stand") as here:
+        ports = here.links(2)
+        told = here.folder / "clock-offset"
+        told.write_text("0")
+        with_cloud(here)
+        here.box.start()
+        instruments = started(ports)
+        for _ in range(rounds):
+            for offset in _JUMPS.values():
+                told.write_text(str(offset))
+                more(instruments, 10)
+            told.write_text(str(_JUMPS["1970"]))
+            here.box.kill()
+            here.box.start()  # it wakes up in 1970
+            more(instruments, 10)
+        for each in instruments:
+            each.end()
+        here.all_arrived(instruments)
+        unsure = here.box.rows("SELECT count(*) FROM outbox WHERE clock_sure = 0")[0][0]
+        here.judge(instruments)
+        row.notes |= {"jumps": rounds * (len(_JUMPS) + 1), "messages_whose_time_is_flagged": unsure}
+        if not unsure:
+            row.wrong.append("no time was flagged as unsure")
