@@ -24,6 +24,7 @@ from protocols.errors import DriverOptionError
 from protocols.links.contract import Link
 from protocols.links.text import TextLink, TextOptions
 from protocols.links.text_framing import ACK, ETB, NAK, STX_ETX, STX_ETX_BCC
+from protocols.links.text_parts import Part
 from protocols.messages.fixed_width import Column, Group, in_a_row
 from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded
 from protocols.text_driver import SHOWN, TextDriver, printable
@@ -109,7 +110,14 @@ class BeckmanAu(TextDriver):
         framing = replace(STX_ETX_BCC if profile.bcc else STX_ETX, goes_on=ETB)
         accept, refuse = (ACK, NAK) if profile.acknowledges else (b"", b"")
         return TextLink(
-            TextOptions(framing, accept, refuse, continues=self._block_goes_on, repeats=lambda body: body[:1] in b"Dd")
+            TextOptions(
+                framing,
+                accept,
+                refuse,
+                continues=self._block_goes_on,
+                part=self._part,
+                repeats=lambda body: body[:1] in b"Dd",
+            )
         )
 
     def _block_goes_on(self, body: bytes) -> bool:
@@ -117,6 +125,15 @@ class BeckmanAu(TextDriver):
         if text[:2] not in _RESULTS:
             return False
         return self.profile.columns(self.profile.unit)[-1].of(text).isdecimal()
+
+    def _part(self, body: bytes) -> Part | None:
+        """Text code, place and sample of a result, and the number of its block."""
+        text = body.decode("latin-1")
+        block = self.profile.columns(self.profile.unit)[-1]
+        number = block.of(text)
+        if not (number.isdecimal() or number == _LAST_BLOCK):
+            return None  # not asked for the text code: it may be what was damaged
+        return Part(body[: block.start], None if number == _LAST_BLOCK else int(number))
 
     def fingerprint(self, payload: bytes) -> Match:
         text = payload.decode("latin-1").partition("\n")[0]

@@ -24,7 +24,8 @@ from protocols.errors import DriverOptionError
 from protocols.links.contract import Link
 from protocols.links.text import TextOptions
 from protocols.links.text_framing import HITACHI_ENDINGS
-from protocols.links.text_polling import END, INQUIRY, PollingLink, is_result
+from protocols.links.text_parts import Part
+from protocols.links.text_polling import DATA, END, INQUIRY, PollingLink, is_result
 from protocols.messages.fixed_width import Column, Group
 from protocols.messages.times import iso_time
 from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded
@@ -104,7 +105,16 @@ class Hitachi7xxx(TextDriver):
         return driver
 
     def new_link(self) -> Link:
-        return PollingLink(TextOptions(HITACHI_ENDINGS[self.ending]), answers=self.columns.selection is not None)
+        options = TextOptions(HITACHI_ENDINGS[self.ending], part=self._part)
+        return PollingLink(options, answers=self.columns.selection is not None)
+
+    def _part(self, body: bytes) -> Part | None:
+        """Function and sample of a result; its frame character counts from 1, the last is ``:``."""
+        columns = self.columns
+        end = max(columns.sample_no.end, columns.rack.end, columns.position.end, columns.sample_id.end)
+        if not is_result(body) or len(body) < end:
+            return None
+        return Part(body[1:end], None if body[:1] == END else body[0] - DATA[0])
 
     def fingerprint(self, payload: bytes) -> Match:
         """Frame character, a function letter and a sample number where one stands in every model."""

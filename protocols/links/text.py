@@ -23,9 +23,11 @@ from protocols.links.contract import (
     MessageReceived,
 )
 from protocols.links.text_framing import ACK, ENQ, EOT, FILLER, NAK, Framing, Noise, Text, next_text
+from protocols.links.text_parts import Part, Parts, unnumbered
 from protocols.links.text_sending import Sender
 
 _SHOWN = 512
+EMPTY = "nothing between the codes that begin and end a text"
 _CONTROLS = ENQ + EOT + ACK + NAK
 
 
@@ -46,6 +48,8 @@ class TextOptions:
     """ENQ before a transmission is answered with ACK; EOT ends it."""
     continues: Callable[[bytes], bool] = never
     """Does another text of the same message follow this one?"""
+    part: Callable[[bytes], Part | None] = unnumbered
+    """Which sample and block a text of several is, where it says so."""
     repeats: Callable[[bytes], bool] = never
     """Is this text, when it comes again at once, the same one (its answer was lost)? Never for a question."""
     repeat_window_s: float = 30.0
@@ -77,7 +81,7 @@ class TextLink(Link):
         self._buffer = bytearray()
         self._output = bytearray()
         self._held: _Held | None = None
-        self._parts: list[tuple[int, bytes]] = []
+        self._parts = Parts(options.part, len(options.framing.start), options.repeat_window_s)
         self._silent: dict[int, _Held | None] = {}
         self._next_id = 1
         self._deadline: float | None = None
@@ -87,6 +91,11 @@ class TextLink(Link):
         self._sender = Sender(options.framing, options.reply_timeout_s, options.tries, waits=bool(options.accept))
 
     # ------------------------------------------------------------------ the contract
+
+    @property
+    def checked(self) -> bool:
+        """Where the framing has a check and silence ends no text."""
+        return self.options.framing.check is not None and self.options.idle_end_s is None
 
     def receive(self, data: bytes, now: float) -> list[LinkEvent]:
         events = self.wake(now)
@@ -112,7 +121,7 @@ class TextLink(Link):
             self._offer(self._silent.pop(frame_id), now)
             return []
         held = self._take_held(frame_id)
-        self._parts.pop()
+        self._parts.take_back(held.frame_id)
         events: list[LinkEvent] = []
         if self.options.refuse:
             self._output += self._busy()
@@ -142,7 +151,7 @@ class TextLink(Link):
             self._hand_out(again.raw, again.body, not again.ends_message, events)
         if self._deadline is not None and now >= self._deadline and not self._waiting:
             self._deadline = None
-            self._silence(events)
+            self._silence(now, events)
             self._read(now, events)
         return events
 
@@ -153,13 +162,14 @@ class TextLink(Link):
         while self._buffer and self._read_one(now, events):
             self._fall_silent()
         if self._buffer:
-            self._silence(events)
+            self._silence(now, events)
             self._fall_silent()
         self._abandon_parts("the connection closed", events)
         self._buffer.clear()
         self._output.clear()
         self._deadline = None
         self._last = None
+        self._parts.forget()
         return events
 
     # ------------------------------------------------------------------ what a vendor does otherwise
@@ -203,8 +213,7 @@ class TextLink(Link):
         while self._buffer and not self._waiting and self._read_one(now, events):
             pass
         if len(self._buffer) > self.options.message_limit:
-            shown = self._drop(len(self._buffer))[:_SHOWN]
-            events.append(FrameRefused("text longer than the limit", shown))
+            self._refused("text longer than the limit", self._drop(len(self._buffer)), now, events)
             self._output += self.options.refuse
         self._deadline = None
         if self._buffer and not self._waiting:
@@ -221,11 +230,12 @@ class TextLink(Link):
         if found is None:
             return False
         if isinstance(found, Noise):
-            self._noise(found, events)
+            self._noise(found, now, events)
             return True
         raw = self._drop(found.length)
-        if found.fault:
-            events.append(FrameRefused(found.fault, raw[:_SHOWN]))
+        fault = found.fault or (EMPTY if self.checked and not found.body else "")
+        if fault:
+            self._refused(fault, raw, now, events)
             self._output += self.options.refuse
         elif not self._control(found.body, now, events):
             self._heard_text(raw, found, now, events)
@@ -239,7 +249,7 @@ class TextLink(Link):
         elif byte == NAK:
             events += self._sender.refused(now)
 
-    def _noise(self, noise: Noise, events: list[LinkEvent]) -> None:
+    def _noise(self, noise: Noise, now: float, events: list[LinkEvent]) -> None:
         length = noise.length
         if noise.reason and self.options.framing.start:  # a control byte among noise is still heard
             head = bytes(self._buffer[1:length])
@@ -247,7 +257,12 @@ class TextLink(Link):
             length = min(places, default=length - 1) + 1
         dropped = self._drop(length)
         if noise.reason and dropped.strip(FILLER + b" "):
-            events.append(FrameRefused(noise.reason, dropped[:_SHOWN]))
+            self._refused(noise.reason, dropped, now, events)
+
+    def _refused(self, reason: str, raw: bytes, now: float, events: list[LinkEvent]) -> None:
+        """Its repetition is expected; what comes instead is not joined with the texts before it."""
+        events.append(FrameRefused(reason, raw[:_SHOWN]))
+        self._parts.refused(raw, now)
 
     def _heard_text(self, raw: bytes, text: Text, now: float, events: list[LinkEvent]) -> None:
         raw_before, before = self._last or (b"", 0.0)
@@ -256,17 +271,24 @@ class TextLink(Link):
             events.append(FrameRefused("a repeated text: it is stored", raw[:_SHOWN]))
             self._output += self._answer_to(text.body)
             return
+        reason, is_rest = self._parts.judge(raw, text.body, now)
+        if reason:
+            self._abandon_parts(reason, events)
+        self._parts.broken = is_rest
         self._hand_out(raw, text.body, text.goes_on or self.options.continues(text.body), events)
 
     def _hand_out(self, raw: bytes, body: bytes, goes_on: bool, events: list[LinkEvent]) -> None:
-        if sum(len(each) for _, each in self._parts) + len(body) > self.options.message_limit:
+        if self._parts.size + len(body) > self.options.message_limit:
             self._abandon_parts("message longer than the limit", events)
         frame_id = self._new_frame(raw, events)
-        self._parts.append((frame_id, body))
+        self._parts.add(frame_id, body)
         self._held = _Held(frame_id, raw, body, not goes_on)
-        if not goes_on:
-            ids = tuple(each for each, _ in self._parts)
-            events.append(MessageReceived(ids, b"\n".join(part for _, part in self._parts)))
+        if goes_on:
+            return
+        if self._parts.broken:
+            events.append(MessageAbandoned(self._parts.frame_ids, "texts of this message are missing"))
+        else:
+            events.append(MessageReceived(self._parts.frame_ids, self._parts.payload))
 
     def _new_frame(self, raw: bytes, events: list[LinkEvent]) -> int:
         frame_id = self._next_id
@@ -288,7 +310,7 @@ class TextLink(Link):
 
     # ------------------------------------------------------------------ silence and breaking off
 
-    def _silence(self, events: list[LinkEvent]) -> None:
+    def _silence(self, now: float, events: list[LinkEvent]) -> None:
         """Nothing more comes: a text that silence ends is whole, another is broken off."""
         raw = self._drop(len(self._buffer))
         start = self.options.framing.start
@@ -296,7 +318,7 @@ class TextLink(Link):
         if body and self.options.idle_end_s is not None and body.startswith(start):
             self._hand_out(raw, body.removeprefix(start), False, events)
         elif body and self.options.refuse:  # the instrument heard no ACK: it sends all of it again
-            events.append(FrameRefused("a text without its end", raw[:_SHOWN]))
+            self._refused("a text without its end", raw, now, events)
         elif body:
             frame_id = self._new_frame(raw, events)
             self._silent[frame_id] = None
@@ -306,5 +328,5 @@ class TextLink(Link):
 
     def _abandon_parts(self, reason: str, events: list[LinkEvent]) -> None:
         if self._parts:
-            events.append(MessageAbandoned(tuple(each for each, _ in self._parts), reason))
+            events.append(MessageAbandoned(self._parts.frame_ids, reason))
             self._parts.clear()
