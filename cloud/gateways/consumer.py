@@ -27,7 +27,7 @@ from cloud.gateways.broker import KEEP_ALIVE_S, RECEIVE_MAXIMUM, durable_session
 from cloud.gateways.inbox import Inbox, Stored
 from cloud.gateways.leases import Lease, LeaseLost
 from cloud.gateways.reconciliation import Asked, compare
-from cloud.gateways.turns import Turns
+from cloud.gateways.turns import LONG_RUN, Turns
 from cloud.kit import clock
 from cloud.kit.jobs import Begin
 from protocols.uplink.counts import Counts
@@ -65,7 +65,7 @@ class PartitionConsumer:
         self._ingest = ingest
         self._inbox = Inbox(begin, lease.partition)
         self._queue: SimpleQueue[_Received] = SimpleQueue()
-        self._touched: SimpleQueue[LinkKey] = SimpleQueue()
+        self._touched: SimpleQueue[tuple[LinkKey, int]] = SimpleQueue()
         self._questions: SimpleQueue[tuple[float, Arrival]] = SimpleQueue()
         self._said: SimpleQueue[Counts] = SimpleQueue()
         self._stop = threading.Event()
@@ -174,8 +174,8 @@ class PartitionConsumer:
                 self._publish(state.gateway, "time", TimeNotice(now).to_bytes())
         for gateway, request in stored.gaps:
             self._ask(gateway, request)
-        for key in stored.links:
-            self._touched.put(key)
+        for touched in stored.links.items():
+            self._touched.put(touched)
         for said in stored.counts:
             self._said.put(said)
         self._work.set()
@@ -221,10 +221,10 @@ class PartitionConsumer:
         while not self._stop.is_set():
             if monotonic() >= rescan_at:
                 for key in sorted(self._until_done("apply", self._unapplied) or ()):
-                    turns.touch(key)
+                    turns.touch(key, LONG_RUN)
                 rescan_at = monotonic() + RESCAN_S
             while not self._touched.empty():
-                turns.touch(self._touched.get())
+                turns.touch(*self._touched.get())
             if monotonic() >= look_at:
                 turns.look_again()
                 look_at = monotonic() + IDLE_S

@@ -7,7 +7,7 @@ a single unreadable message is kept under its own sequence, so that it never blo
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -68,8 +68,8 @@ class Stored:
 
     receipts: list[tuple[str, Receipt]] = field(default_factory=list)
     gaps: list[tuple[str, GapRequest]] = field(default_factory=list)
-    links: set[LinkKey] = field(default_factory=set)
-    """Links that have something new to apply."""
+    links: Counter[LinkKey] = field(default_factory=Counter)
+    """Links that have something new to apply, and how much."""
     stored: int = 0
     repeated: int = 0
     quarantined: int = 0
@@ -315,7 +315,7 @@ def _merge(one: Stored, other: Stored) -> Stored:
     return Stored(
         one.receipts + other.receipts,
         one.gaps + other.gaps,
-        one.links | other.links,
+        one.links + other.links,
         one.stored + other.stored,
         one.repeated + other.repeated,
         one.quarantined + other.quarantined,

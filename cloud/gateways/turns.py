@@ -6,9 +6,10 @@ of one of them, at most.
 
 from __future__ import annotations
 
-from cloud.gateways.apply import RUN as LONG_RUN
+from cloud.gateways.apply import RUN
 from cloud.gateways.arrivals import LinkKey
 
+LONG_RUN = RUN
 SHORT_RUN = 10
 """What has just come is one message or a few."""
 
@@ -21,9 +22,11 @@ class Turns:
         self._behind: dict[LinkKey, None] = {}
         self._at_a_gap: set[LinkKey] = set()
 
-    def touch(self, key: LinkKey) -> None:
-        """It has something new."""
+    def touch(self, key: LinkKey, new: int = 1) -> None:
+        """It has so many new messages: where they are many, it is catching up."""
         self._at_a_gap.discard(key)
+        if new > SHORT_RUN and key not in self._fresh:
+            self._behind[key] = None
         if key not in self._behind:
             self._fresh[key] = None
 

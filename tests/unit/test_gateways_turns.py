@@ -54,3 +54,11 @@ def test_a_link_at_a_gap_waits_until_it_gets_something_or_is_looked_at_again() -
     turns.became(key("a"), "waits")
     turns.touch(key("a"))
     assert turns.next() is not None
+
+
+def test_a_link_that_gets_many_at_once_is_behind_from_the_beginning() -> None:
+    turns = Turns()
+    turns.touch(key("backlog"), SHORT_RUN + 1)
+    turns.touch(key("live"))
+    assert turns.next() == (key("live"), SHORT_RUN)
+    assert turns.next() == (key("backlog"), LONG_RUN)
