@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -67,16 +67,19 @@ class Box:
         """By sequence, both ends included."""
         return await self.read(lambda reader: reader.between(link, first, last, limit, _MOST_BYTES))
 
-    async def newest(self, link: str) -> Message | None:
-        """The newest stored message of a link, decoded."""
-        last = self.last_sequence(link)
-        known = self._newest.get(link)
-        if known is not None and known.sequence == last:
-            return known
-        found = await self.messages(link, last, last, 1) if last else []
-        if found:
-            self._newest[link] = found[0]
-        return found[0] if found else None
+    async def newest(self, links: Iterable[str]) -> dict[str, Message]:
+        """The newest stored message of each of these links that has one, decoded; read only where it is another one."""
+        last = {each["link"]: int(each["last_sequence"]) for each in self.snapshot()["links"]}
+        wanted = {each: last[each] for each in links if last.get(each)}
+        new = {link: at for link, at in wanted.items() if link not in self._newest or self._newest[link].sequence != at}
+        if new:
+
+            def ask(reader: Reader) -> dict[str, Message]:
+                found = {link: reader.between(link, at, at, 1, _MOST_BYTES) for link, at in new.items()}
+                return {link: each[0] for link, each in found.items() if each}
+
+            self._newest.update(await self.read(ask))
+        return {link: self._newest[link] for link in wanted if link in self._newest}
 
     def last_sequence(self, link: str) -> int:
         """0: there is no message."""

@@ -17,9 +17,7 @@ _MOST_NEWEST = 64
 
 async def content(box: Box, look: Look) -> Html:
     state = box.snapshot()
-    newest: dict[str, Message | None] = {}
-    for each in state["links"][:_MOST_NEWEST]:
-        newest[each["link"]] = await box.newest(each["link"])
+    newest = await box.newest(each["link"] for each in state["links"][:_MOST_NEWEST])
     links = [_link(box, look, each, newest.get(each["link"])) for each in state["links"]]
     return join(_box(box, look, state), el("section", *links, class_="links"))
 

@@ -199,7 +199,7 @@ def _serial_problem(device: Path) -> tuple[str, str] | None:
 
 async def _newest(box: Box, link: str) -> list[Check]:
     """The newest message, read again from its bytes: does it still say what it said?"""
-    message = await box.newest(link)
+    message = (await box.newest([link])).get(link)
     if message is None:
         return []
     facts = {"sequence": message.sequence, "reason": message.reason or ""}
