@@ -83,6 +83,13 @@ class Driver(ABC):
         """
         return True
 
+    def must_read(self, payload: bytes) -> bool:
+        """Is what the message holds needed for our answer to it? False lets the box call `respond` with an empty
+
+        `Decoded` and no orders, and decode the message when it is sent on. Then `respond` gives the same bytes.
+        """
+        return True
+
     @abstractmethod
     def respond(
         self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime

@@ -26,6 +26,7 @@ from protocols.messages.hl7 import (
     reply_header,
     wants,
 )
+from protocols.messages.hl7_spans import header_alone
 from protocols.messages.times import iso_time
 from protocols.model import (
     Attachment,
@@ -264,16 +265,32 @@ class Hl7Driver(Driver):
         specimen = definition.component(number, 1)
         return HostQuery((specimen,) if specimen else (), query_id=message.control_id or None, record=definition.index)
 
+    def must_read(self, payload: bytes) -> bool:
+        """Results are acknowledged by their header; what they hold is read later."""
+        if type(self).respond is not Hl7Driver.respond:
+            return True
+        messages = self._heads(payload)
+        return not messages or any(message.kind.split("^", 1)[0] not in _RESULTS for message in messages)
+
+    def _heads(self, payload: bytes) -> list[Hl7Message]:
+        """The messages; of one alone only its MSH, which is all that an acknowledgement takes from a result."""
+        header = header_alone(payload)
+        return self.read(payload if header is None else header)
+
     def respond(
         self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
     ) -> Sequence[bytes]:
-        replies: list[bytes] = []
-        for message in self.read(payload):
-            replies += self.reply(message, orders, now)
-        return replies
+        """`decoded` is not looked at: the replies are those of the messages in the payload."""
+        messages = self._heads(payload)
+        if any(message.kind.split("^", 1)[0] not in _RESULTS for message in messages):
+            messages = self.read(payload)
+        return [reply for message in messages for reply in self.reply(message, orders, now)]
 
     def reply(self, message: Hl7Message, orders: Mapping[str, Sequence[Order]], now: datetime) -> list[bytes]:
-        """What we owe for one message. An acknowledgement is never acknowledged."""
+        """What we owe for one message; of a result only the header may be there. An acknowledgement is never
+
+        acknowledged.
+        """
         kind = message.kind.split("^", 1)[0]
         if kind == "ACK":
             return []

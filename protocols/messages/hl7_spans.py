@@ -28,3 +28,16 @@ def segment_span(payload: bytes, index: int) -> tuple[int, int] | None:
     first = sum(1 + segment.line.count("\n") for segment in segments[:index])
     last = first + segments[index].line.count("\n")
     return (lines[first][0], lines[last][1]) if last < len(lines) else None
+
+
+_LINE_END = re.compile(rb"[\r\n\v\x1c]")
+
+
+def header_alone(payload: bytes) -> bytes | None:
+    """The MSH line of a payload that holds one message and whose header is plain ASCII; else None: read it whole."""
+    start = payload.find(b"MSH")
+    if start < 0 or payload.find(b"MSH", start + 3) >= 0 or (start and not _LINE_END.match(payload, start - 1)):
+        return None
+    end = _LINE_END.search(payload, start)
+    line = payload[start : end.start() if end else len(payload)]
+    return line if line.isascii() and b"\x1b" not in line else None
