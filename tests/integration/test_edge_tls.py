@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,11 @@ from edge.config import CloudSection
 from edge.errors import BrokerUnreachable
 from edge.tls import own_validity
 from provisioning.broker import access_list, broker_configuration
+from tests.support.analyzer import over_tcp, xn_result
+from tests.support.box import Box
 from tests.support.broker import Broker, free_port, mosquitto_path
 from tests.support.certificates import Authority
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.req("SEC-1", "GW-10")
 DAY = timedelta(days=1)
@@ -193,6 +197,36 @@ def test_without_a_clock_everything_but_the_present_is_still_checked(
     assert "ca_file" in outcome(settings(broker.port, stranger, box), floor)
     named = settings(broker.port, authority.file, box, host="localhost")
     assert outcome(named, floor) == "the broker's certificate is not for localhost"
+
+
+@pytest.mark.req("GW-9")
+def test_a_box_whose_certificate_has_expired_goes_on_receiving_says_so_and_takes_a_new_one_without_a_restart(
+    start_broker: StartBroker, authority: Authority, tmp_path: Path
+) -> None:
+    broker = start_broker()
+    own = authority.sign("gw-test", starts=-9 * DAY, ends=-2 * DAY)
+    files = (("ca_file", authority.file), ("certificate_file", own), ("key_file", own.with_suffix(".key")))
+    box = Box(tmp_path, broker.port)
+    box.more = "".join(f'{name} = "{file}"\n' for name, file in files)
+    port = box.add_tcp("xn")
+    try:
+        box.start()
+        analyzer = over_tcp("127.0.0.1", port)
+        analyzer.report(xn_result("26010001"))
+
+        def cloud() -> dict[str, Any]:
+            found: dict[str, Any] = (box.status() or {})["cloud"]
+            return found
+
+        eventually(lambda: "certificate has expired" in cloud()["reason"], what="the reason is told")
+        assert cloud()["certificate_days"] < 0
+        assert box.waiting("xn") == 1
+        authority.sign("gw-test", ends=60 * DAY)
+        eventually(lambda: cloud()["connected"], what="the new certificate is used")
+        assert cloud()["certificate_days"] == 59
+        analyzer.close()
+    finally:
+        box.stop()
 
 
 def test_the_dates_of_a_certificate_are_read_as_openssl_reads_them(authority: Authority) -> None:
