@@ -34,6 +34,7 @@ from protocols.messages.column_map import (
     read_map,
     text_option,
 )
+from protocols.messages.record_lines import is_of_records
 from protocols.messages.table import Row, TableError, delimiter_of, file_text, rows_of, xml_rows
 from protocols.model import Decoded, InstrumentEvent, Item, Observation, QcMark, Undecoded
 
@@ -79,7 +80,7 @@ class GenericFile(FileDriver):
         if head is not None:
             return Match(0.1, "a dropped file that no driver claims")
         start = content[:4000]
-        if start.lstrip().startswith((b"MSH", b"H|", b"\x0b", b"\x02", b"\x05", b"<")) or b"\x03" in start:
+        if start.lstrip().startswith((b"\x0b", b"\x02", b"\x05", b"<")) or b"\x03" in start or is_of_records(content):
             return Match(0.0, "no table")
         text, _ = self.text_of(payload)
         delimiter = delimiter_of(text)

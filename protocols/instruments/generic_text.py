@@ -48,6 +48,7 @@ from protocols.messages.column_map import (
     text_option,
 )
 from protocols.messages.printed_times import DateOrder, iso_clock
+from protocols.messages.record_lines import is_of_records
 from protocols.model import Decoded, Observation, QcMark, Undecoded
 from protocols.text_driver import SHOWN, Printed, PrintoutDriver
 
@@ -113,7 +114,7 @@ class GenericText(PrintoutDriver):
         return driver
 
     def fingerprint(self, payload: bytes) -> Match:
-        if payload.lstrip()[:4].startswith((b"MSH", b"H|", b"FHS", b"BHS", b"<", b"\x01", b"\x0b", b"\x05")):
+        if payload.lstrip()[:1] in (b"<", b"\x01", b"\x0b", b"\x05") or is_of_records(payload):
             return Match(0.0, "not plain text")
         text, _ = self.characters(payload)
         if any(self._labelled(line) is not None for line in text.splitlines()[:200]):
