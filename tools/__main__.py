@@ -20,6 +20,7 @@ BENCHES = {
     "fuzz": "tests.bench.fuzz",
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",
+    "peers-edge": "tests.bench.peers_edge",
     "powercut": "tests.bench.powercut",
     "store-start": "tests.bench.store_start",
     "captures": "tests.bench.captures",

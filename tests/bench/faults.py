@@ -8,6 +8,7 @@ stored more often than its instrument sent it, or somebody would have had to com
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 import traceback
@@ -77,6 +78,7 @@ def main() -> int:
     if unknown := [each for each in arguments.names if each not in FAULTS]:
         parser.error(f"no fault called {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
     asked = {"kill": arguments.kills, "power": arguments.cuts, "thirty-days": arguments.backlog}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell leaves it ignored
     rows = []
     print(f"seed {arguments.seed}")
     show_head()

@@ -29,8 +29,14 @@ def kill(row: Row, quick: bool, kills: int) -> None:
         with_stand_in(here)
         here.box.start()
         instruments = started(ports)
-        for _ in range(kills):
-            _one_kill(here, instruments, pick, starts)
+        done = 0
+        try:
+            while done < kills:
+                _one_kill(here, instruments, pick, starts)
+                done += 1
+        except KeyboardInterrupt:  # somebody has seen enough: what was killed so far is counted
+            if not here.box.runs:
+                here.box.launch()
         more(instruments, 3)
         for each in instruments:
             each.end()
@@ -38,7 +44,7 @@ def kill(row: Row, quick: bool, kills: int) -> None:
         here.judge(instruments)
         starts.sort()
         row.notes |= {
-            "kills": kills,
+            "kills": done,
             "first_ACK_after_start_p50_s": round(starts[len(starts) // 2], 2),
             "max_s": round(starts[-1], 2),
             "connections_lost": sum(each.hung_up for each in instruments),
@@ -75,7 +81,7 @@ def power(row: Row, quick: bool, cuts: int) -> None:
     normal = powercut.run(min(1000, max(300, cuts // 10)), row.seed, "NORMAL")
     row.sent = row.acknowledged = row.stored = full.acknowledged
     row.lost, row.manual, row.wrong = full.cuts_with_loss, full.cuts_not_opened, [*full.first_losses]
-    row.seconds = full.seconds + normal.seconds
+    row.seconds = round(full.seconds + normal.seconds, 1)
     row.notes |= {
         "cuts": full.cuts,
         "counted": "pieces over all cuts",
@@ -107,7 +113,10 @@ def full(row: Row, quick: bool, rounds: int) -> None:
         here.box.folder = here.folder / "disk"
         here.box.max_megabytes = 64 if mounted else 1
         ports = {"xn": here.box.add_tcp("xn"), "bs": here.box.add_tcp("bs", driver="mindray_bs")}
-        instruments = [Instrument("xn", ports["xn"], 0), Instrument("bs", ports["bs"], 1, hl7=True)]
+        instruments = [
+            Instrument("xn", ports["xn"], 0, every_s=0.01),
+            Instrument("bs", ports["bs"], 1, hl7=True, every_s=0.01),
+        ]
         if mounted:
             with_cloud(here)
         here.box.start()
