@@ -23,6 +23,7 @@ from protocols.uplink.versions import software_version as software_version
 from protocols.uplink.versions import version_of as version_of
 
 UNKNOWN_DRIVER = "unknown"
+_UNREAD = Decoded(())
 
 log = structlog.get_logger()
 
@@ -38,8 +39,10 @@ class Reading:
     driver_version: str
     state: MessageState
     decoded: Decoded | None
-    """None: kept unread, for nothing is owed to it; `interpret` reads it when it is sent to the cloud."""
+    """None: kept unread, for no answer needs what it holds; `interpret` reads it when it is sent to the cloud."""
     reason: str | None = None
+    is_owed: bool = True
+    """Does the instrument wait for an answer of ours?"""
 
     @property
     def queries(self) -> list[HostQuery]:
@@ -63,11 +66,18 @@ class Interpreter:
         return RecognisingLink() if self.driver is None else self.driver.new_link()
 
     def hear(self, payload: bytes) -> Reading:
-        """Read only what may need an answer; the rest is read on its way to the cloud."""
+        """Read only what an answer needs; the rest is read on its way to the cloud."""
         driver = self.driver
-        if driver is None or self._has_options or driver.must_answer(payload):
-            return self.read(payload)  # with the link's options, which nobody knows later
-        return Reading(payload, driver, driver.id, "", MessageState.UNDECODED, None)
+        if driver is None or self._has_options:  # nobody knows the link's options later
+            return self.read(payload)
+        try:
+            owed = driver.must_answer(payload)
+            if owed and driver.must_read(payload):
+                return self.read(payload)
+        except Exception as fault:  # outer loop around drivers, as in `read`
+            log.error("driver.failed", driver=driver.id, fault=where(fault))
+            return self.read(payload)
+        return Reading(payload, driver, driver.id, "", MessageState.UNDECODED, None, is_owed=owed)
 
     def read(self, payload: bytes) -> Reading:
         """Never raises for what an instrument sent, nor for a driver's own fault."""
@@ -113,9 +123,9 @@ def interpret(driver_id: str, payload: bytes) -> Reading:
 
 def answers(reading: Reading, orders: Mapping[str, Sequence[Order]], now: datetime) -> Sequence[bytes]:
     """What we owe for a message that is durable."""
-    if reading.driver is None or reading.decoded is None:
+    if reading.driver is None or not reading.is_owed:
         return ()
-    return reading.driver.respond(reading.payload, reading.decoded, orders, now)
+    return reading.driver.respond(reading.payload, reading.decoded or _UNREAD, orders, now)
 
 
 def refusals(reading: Reading, reason: str, now: datetime) -> Sequence[bytes]:

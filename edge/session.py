@@ -211,7 +211,7 @@ class Session(Turns):
             self._step(self._link.acknowledge, frame_ids[0])
         else:
             self._step(self._acknowledge, frame_ids)
-        if reading is not None and reading.decoded is not None:
+        if reading is not None and reading.is_owed:
             self._answer(reading)
 
     def _message_is_durable(self, reading: Reading, kept: Kept) -> None:
