@@ -57,6 +57,8 @@ class Context:
     request: Segment | None = None
     specimen: str | None = None
     qc: QcMark | None = None
+    specimen_qc: QcMark | None = None
+    """What SPM said of the specimen; an OBR of another specimen does not inherit more than that."""
     observed_at: str | None = None
     items: list[Item] = field(default_factory=list)
     last_was_result: bool = False
@@ -112,6 +114,8 @@ class Hl7Driver(Driver):
         if len(specimens) == 1:  # ORU^R30/R32 send it behind the results it belongs to
             self.begin_specimen(specimens[0], context)
         for segment in message.segments[1:]:
+            if segment.name == "SPM" and len(specimens) > 1:  # without a number it is nobody's, not the one before
+                context.specimen = context.qc = context.specimen_qc = context.observed_at = None
             self._take(segment, context)
         return context.items
 
@@ -126,6 +130,8 @@ class Hl7Driver(Driver):
             return
         elif name == "SPM":
             self.begin_specimen(segment, context)
+        elif name == "PID" and context.request is not None:  # the next patient
+            context.request = context.specimen = context.qc = context.specimen_qc = context.observed_at = None
         elif name == "TQ1":
             context.observed_at = iso_time(segment.raw(8)) or iso_time(segment.raw(7)) or context.observed_at
         elif name == "SAC":
@@ -138,7 +144,7 @@ class Hl7Driver(Driver):
         context.request = segment
         found = self.specimen(segment)
         if found and found != context.specimen:
-            context.specimen, context.observed_at = found, None
+            context.specimen, context.observed_at, context.qc = found, None, context.specimen_qc
         time = iso_time(segment.component(7, 1)) or iso_time(segment.component(22, 1))
         context.observed_at = time or context.observed_at  # a second OBR of the specimen may leave it out
         context.qc = self.qc_mark(segment, context)
@@ -148,7 +154,7 @@ class Hl7Driver(Driver):
         parts = [part for each in segment.components(2) for part in each.split(segment.delimiters.sub)]
         context.specimen = next(filter(None, parts), None) or context.specimen
         if segment.component(11, 1) == "Q":
-            context.qc = QcMark(material=context.specimen)
+            context.qc = context.specimen_qc = QcMark(material=context.specimen)
 
     def begin_container(self, segment: Segment, context: Context) -> None:
         """SAC (container detail): nothing, unless a driver reads where tubes stand."""

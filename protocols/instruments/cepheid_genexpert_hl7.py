@@ -85,13 +85,13 @@ class CepheidGenexpertHl7(Hl7Driver):
         patient: list[Segment] = []
         group: list[Segment] = []
         for segment in message.segments[1:]:
-            if segment.name == "PID":
-                patient = [segment]
-                continue
-            if segment.name == "ORC" and any(each.name == "OBR" for each in group):
+            if segment.name in ("PID", "ORC") and any(each.name == "OBR" for each in group):
                 found += self._group(message, [*patient, *group])
                 group = []
-            group.append(segment)
+            if segment.name == "PID":
+                patient = [segment]
+            else:
+                group.append(segment)
         return found + self._group(message, [*patient, *group])
 
     def _group(self, message: Hl7Message, group: list[Segment]) -> list[Item]:

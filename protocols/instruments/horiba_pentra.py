@@ -53,9 +53,8 @@ class HoribaPentra(AstmDriver):
         return sample or None, parts[1] or None, parts[2] or None
 
     def qc_mark(self, order: Record, context: Context) -> QcMark | None:
-        """H.12 Q; no source says where the level stands."""
-        header = context.header
-        return QcMark(material=context.specimen) if header is not None and header.text(12) == "Q" else None
+        """H.12 Q, or O.12 as in the standard; no source says where the level stands."""
+        return QcMark(material=context.specimen) if super().qc_mark(order, context) is not None else None
 
     def code(self, result: Record) -> tuple[str, str | None, str | None]:
         parts = [*result.components(3), "", "", "", "", "", ""]

@@ -82,6 +82,7 @@ class RocheCobasPro(LawDriver):
     def container_segment(self, specimen: str, query: HostQuery | None) -> list[str]:
         fields = super().container_segment(specimen, query)
         if specimen:
+            fields += [""] * (4 - len(fields))
             fields[3] = f"{escape(specimen)}^BARCODE"
         return fields
 

@@ -217,6 +217,6 @@ _RESTRICTED = bytes([*range(0x01, 0x07), 0x0A, *range(0x10, 0x18)])
 
 def build_message(records: Iterable[Sequence[str]], charset: str = "utf-8") -> bytes:
     """Records of ready fields (escaped by the caller where they are data), each ended with CR, standard delimiters."""
-    lines = ["|".join(fields) for fields in records]
+    lines = ["|".join(fields).replace("\r", " ").replace("\n", " ") for fields in records]  # a field ends no record
     data = ("\r".join(lines) + "\r").encode(charset, errors="replace")
     return data.translate(None, _RESTRICTED)

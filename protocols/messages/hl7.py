@@ -296,7 +296,7 @@ def escape(text: str) -> str:
 
 def build(segments: Iterable[Sequence[str]], charset: str = "utf-8") -> bytes:
     """Segments of ready fields (escaped by the caller where they are data). An MSH leaves MSH-1 out, as on the wire."""
-    lines = ["|".join(fields) for fields in segments]
+    lines = ["|".join(fields).replace("\r", " ").replace("\n", " ") for fields in segments]  # a field ends no segment
     data = ("\r".join(lines) + "\r").encode(charset, errors="replace")
     # A reply echoes fields as they came, and a damaged one may hold what MLLP ends a block with.
     return data.translate(None, b"\x0b\x1c")

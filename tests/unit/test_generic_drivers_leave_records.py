@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from protocols.capture import read_capture
 from protocols.driver import discover
 from tests.support.transcripts import cases_of, read_case, replay
 
@@ -54,4 +53,3 @@ def test_a_table_and_a_printout_are_still_taken() -> None:
     assert discover()["generic_file"].split(table) == [table]
     printout = b"Sample ID: 7\r\nGLU 5.1 mmol/L\r\nHb 140 g/L\r\n"
     assert discover()["generic_text"].split(printout)
-    assert [found.driver for found in read_capture(printout)] == ["generic_text"]
