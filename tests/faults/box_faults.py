@@ -114,8 +114,8 @@ def full(row: Row, quick: bool, rounds: int) -> None:
         here.box.max_megabytes = 64 if mounted else 1
         ports = {"xn": here.box.add_tcp("xn"), "bs": here.box.add_tcp("bs", driver="mindray_bs")}
         instruments = [
-            Instrument("xn", ports["xn"], 0, every_s=0.01),
-            Instrument("bs", ports["bs"], 1, hl7=True, every_s=0.01),
+            Instrument("xn", ports["xn"], 0),
+            Instrument("bs", ports["bs"], 1, hl7=True),
         ]
         if mounted:
             with_cloud(here)
