@@ -41,6 +41,7 @@ SLICES = (
     "his",
     "gateways",
     "gateways.watch",
+    "gateways.redecode",
     "patient.identity",
     "patient.reports",
     "patient.home",

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.gateways import overview, service
 from cloud.gateways.model import LinkCursor, MessageStatus, Quarantine
 from cloud.gateways.overview import MessageFilter
+from cloud.gateways.redecode import overview as redecode
 from cloud.gateways.watch import silence
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
@@ -185,6 +186,8 @@ def message_page(request: Request, session: Transaction, staff: Reader, inbox_id
         "states": STATES,
         "kinds": KINDS,
         "outcomes": OUTCOMES,
+        "readings": redecode.of_message(session, inbox_id),
+        "reading_states": redecode.FATES,
     }
     return render(request, "gateways/message.html", context)
 

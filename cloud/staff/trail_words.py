@@ -53,6 +53,7 @@ ACTIONS = {
     "gateway.redecode_approve": N_("批准重新解码"),
     "gateway.redecode_refuse": N_("驳回重新解码"),
     "gateway.redecode": N_("按新驱动重新解码"),
+    "gateway.redecode_dismiss": N_("认定报告无需修正"),
     "instrument.register": N_("登记仪器"),
     "instrument.map": N_("设置项目通道"),
     "instrument.unmap": N_("删除项目通道"),

@@ -116,6 +116,8 @@ def size(count: Any) -> str:
 
 def seconds(value: float) -> str:
     """A clock's distance, with its sign."""
+    if abs(value) < 0.05:
+        return "0 s"
     return f"{value:+.1f} s" if abs(value) < 100 else f"{value:+.0f} s"
 
 

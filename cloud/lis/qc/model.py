@@ -45,3 +45,5 @@ class QcResult(Identified, Base):
     observed_at: Mapped[datetime | None]
     observed_at_raw: Mapped[str | None]
     received_at: Mapped[datetime] = mapped_column(index=True)
+    superseded: Mapped[bool] = mapped_column(default=False)
+    """A newer driver read the message otherwise: kept, and not among the controls any more."""

@@ -73,6 +73,7 @@ def latest(
         select(QcResult, Instrument, Test)
         .outerjoin(Instrument, Instrument.id == QcResult.instrument_id)
         .outerjoin(Test, Test.id == QcResult.test_id)
+        .where(QcResult.superseded.is_(False))
         .order_by(QcResult.received_at.desc(), QcResult.ordinal)
         .limit(limit)
     )
