@@ -35,7 +35,7 @@ _NOTE_LENGTH = 300
 _SAVE_AGAIN_S = 10.0
 _LOOK_EVERY_S = 0.1
 _CLOUD_WITHIN_S = 30.0
-"""The broker of before must be reached in so long (and in a window's time) to show that it is not the cloud that is away."""
+"""The broker of before must be reached in so long (and in a window's time) to show that the cloud is not away."""
 
 log = structlog.get_logger()
 

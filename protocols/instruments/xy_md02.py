@@ -23,7 +23,5 @@ class XyMd02(ModbusDriver):
     status: ClassVar[Status] = Status.MANUAL
     points: ClassVar[tuple[Point, ...]] = (
         Point(name="temperature", function=4, address=1, scale=0.1, unit="°C", valid=(-40, 85), deadband=0.2),
-        Point(
-            name="humidity", function=4, address=2, type="uint16", scale=0.1, unit="%RH", valid=(0, 100), deadband=1
-        ),
+        Point(name="humidity", function=4, address=2, type="uint16", scale=0.1, unit="%RH", valid=(0, 100), deadband=1),
     )
