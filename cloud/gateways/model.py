@@ -1,7 +1,8 @@
 """Tables of the boxes and of what they sent: registry, leases, inbox, cursors, gaps and quarantine.
 
 An inbox row is written once, under its identity ``(gateway, epoch, link, sequence)``; afterwards only `state` and the
-columns beside it change, by the apply step that holds the partition's lease.
+columns beside it change, by the apply step that holds the partition's lease. Its bytes never do; what a driver made of
+them is replaced by an approved newer reading, and the one before is kept (`cloud.gateways.redecode`).
 """
 
 from __future__ import annotations

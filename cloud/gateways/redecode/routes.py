@@ -208,7 +208,9 @@ def one(request: Request, session: Transaction, staff: Reader, redecode_id: uuid
 @router.get("/{redecode_id}/part")
 def one_part(request: Request, session: Transaction, staff: Reader, redecode_id: uuid.UUID, page: int = 1) -> Response:
     """All but the form of the decision, which must not change while somebody types."""
-    return render(request, "gateways/redecode/one_part.html", _context(session, staff, redecode_id, page))
+    return render(
+        request, "gateways/redecode/one_part.html", _context(session, staff, redecode_id, page) | {"alone": True}
+    )
 
 
 def _one(
@@ -227,6 +229,7 @@ def _context(session: Transaction, staff: CurrentStaff, redecode_id: uuid.UUID, 
     view = overview.view(session, redecode_id, page)
     return {
         "view": view,
+        "alone": False,
         "readable": staff.may("result.read"),
         "mine": view.redecode.asked_by == staff.id,
         "approver": staff.may(service.APPROVES),

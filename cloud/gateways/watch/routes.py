@@ -32,7 +32,7 @@ router = APIRouter(prefix=PAGE)
 Reader = Annotated[CurrentStaff, Depends(require("gateway.read"))]
 Engineer = Annotated[CurrentStaff, Depends(require("gateway.configure"))]
 
-navigation.add(N_("静默报警"), SILENCE, permission="gateway.read", group=N_("系统"), position=805, key="g l")
+navigation.add(N_("静默报警"), SILENCE, permission="gateway.read", group=N_("系统"), position=805, key="g k")
 worklist.add(
     N_("静默报警待处置"),
     N_("超过时限没有消息的仪器和网关"),
