@@ -29,7 +29,7 @@ PAGE = "/staff/accounts"
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """For passwords read out or written down: nothing that looks like something else."""
 
-navigation.add(N_("账号与角色"), PAGE, permission="staff.admin", group=N_("系统"), position=910, key="g u")
+navigation.add(N_("账号与角色"), PAGE, permission="staff.admin", group=N_("系统"), position=910, key="g y")
 
 
 @router.get("")

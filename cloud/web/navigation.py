@@ -29,6 +29,11 @@ def add(label: str, href: str, *, permission: str, group: str, position: int, ke
     _entries[href] = Entry(label, href, permission, group, position, key)
 
 
+def every_entry() -> list[Entry]:
+    """Of all slices that have been imported."""
+    return list(_entries.values())
+
+
 def for_permissions(permissions: Collection[str]) -> list[Entry]:
     """The entries that these permissions open, in order."""
     found = [entry for entry in _entries.values() if entry.permission in permissions]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from cloud.web import navigation
@@ -26,3 +28,11 @@ def test_a_page_below_another_marks_its_own_entry_alone(
     for href in ("/staff/boxes", "/staff/boxes/messages", "/staff/box"):
         navigation.add(href, href, permission="gateway.read", group="", position=1)
     assert navigation.current(path) == entry
+
+
+@pytest.mark.req("LIS-18")
+def test_no_two_pages_of_the_product_share_a_key() -> None:
+    importlib.import_module("cloud.app")
+    keys = [each.key for each in navigation.every_entry() if each.key is not None]
+    assert len(keys) > 10
+    assert sorted(keys) == sorted(set(keys))
