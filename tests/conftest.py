@@ -10,6 +10,11 @@ from tests.support.broker import Broker, start_mosquitto
 from tests.support.databases import DatabaseServer, cloud_on
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The journeys first: a file is one worker's, and the longest at the end would leave the other worker idle."""
+    items.sort(key=lambda item: "tests/journeys/" not in item.path.as_posix())
+
+
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[DatabaseServer]:
     """One PostgreSQL for the whole run (shared by the workers of xdist), with a migrated template database."""
