@@ -218,9 +218,15 @@ class AstmDriver(Driver):
             return
         last = context.items[-1] if context.items else None
         if context.last_was_result and isinstance(last, Observation):
-            context.items[-1] = changed(last, comments=(*last.comments, text))
+            remark = self.remark(text)
+            if remark:
+                context.items[-1] = changed(last, comments=(*last.comments, remark))
         else:
             context.items.append(InstrumentEvent("comment", context.specimen, text, record=record.index))
+
+    def remark(self, text: str) -> str:
+        """The comment of a result in words; "" where it says that there is none."""
+        return text
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """M records are the vendor's own: carried whole."""

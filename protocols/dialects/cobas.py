@@ -56,15 +56,18 @@ class CobasHost(AstmDriver):
     # ------------------------------------------------------------------ results
 
     def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
+        if not any(isinstance(item, HostQuery) for item in items):
+            return items
         finished: list[Item] = []
         for item in items:
-            if isinstance(item, HostQuery):
-                finished += self._asked(item, message.header)
-            elif isinstance(item, Observation) and item.comments:
-                finished.append(_with_alarm(item))
-            else:
-                finished.append(item)
+            finished += self._asked(item, message.header) if isinstance(item, HostQuery) else [item]
         return finished
+
+    def remark(self, text: str) -> str:
+        """Comments of digits are data alarms: 0 is none."""
+        if not text.isdigit():
+            return text
+        return f"data alarm {text}" if text.strip("0") else ""
 
     def specimen(self, order: Record) -> tuple[str | None, str | None, str | None]:
         """O.3 is the sample; a c 311 writes ``counter^sample^...`` there. Carrier and position stand in O.4."""
@@ -216,11 +219,3 @@ class CobasHost(AstmDriver):
 def _is_qualitative(parts: Sequence[str], unit: str) -> bool:
     """A call of -1, 0 or 1 before an index; a quantitative value has a result message (two digits) there instead."""
     return parts[0] in QUALITATIVE and (unit.upper() == "COI" or "." in parts[1])
-
-
-def _with_alarm(item: Observation) -> Observation:
-    """Comments of digits are data alarms: 0 is none."""
-    comments = tuple(
-        f"data alarm {each}" if each.isdigit() else each for each in item.comments if each.strip("0") or not each
-    )
-    return changed(item, comments=comments)
