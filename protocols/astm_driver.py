@@ -264,8 +264,12 @@ class AstmDriver(Driver):
     def respond(
         self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
     ) -> Sequence[bytes]:
-        queries = [item for item in decoded.items if isinstance(item, HostQuery)]
+        queries = [item for item in decoded.items if isinstance(item, HostQuery) and self.stands(item)]
         return [self.answer(query, orders, now) for query in queries] if self.answers_host_queries else []
+
+    def stands(self, query: HostQuery) -> bool:
+        """False of a query that the instrument has taken back: nobody waits for its answer."""
+        return True
 
     def answer(self, query: HostQuery, orders: Mapping[str, Sequence[Order]], now: datetime) -> bytes:
         """One message with all that is ordered. None: L.3 "I", no information for the last query (LIS02-A2 13.3)."""

@@ -19,7 +19,7 @@ from protocols.astm_driver import AstmDriver, Context
 from protocols.driver import Match
 from protocols.links.astm_frames import AstmOptions
 from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
-from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
+from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
 
 QUALITATIVE: Mapping[str, str] = {"-1": "negative (non-reactive)", "0": "borderline", "1": "positive (reactive)"}
 """First component of R.4 of a qualitative test (e 411 manual, p. 43); the second is the cut-off index."""
@@ -152,16 +152,8 @@ class CobasHost(AstmDriver):
             found.append(InstrumentEvent("query cancelled", specimen, record=query.record))
         return found
 
-    def must_answer(self, payload: bytes) -> bool:
-        records = b"\r" + payload.replace(b"\n", b"\r")
-        return b"\rQ" in records or b"\rq" in records
-
-    def respond(
-        self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
-    ) -> Sequence[bytes]:
-        """Nothing for a query that the analyzer has taken back."""
-        queries = [each for each in decoded.items if isinstance(each, HostQuery)]
-        return [self.answer(each, orders, now) for each in queries if each.context.get("status") != _CANCELLED]
+    def stands(self, query: HostQuery) -> bool:
+        return query.context.get("status") != _CANCELLED
 
     def answer(self, query: HostQuery, orders: Mapping[str, Sequence[Order]], now: datetime) -> bytes:
         """TSDWN^REPLY with the sample's tests. No order: the same O with no test (e 411 manual, p. 51, example 2)."""

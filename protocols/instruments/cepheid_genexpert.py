@@ -22,7 +22,7 @@ from protocols.driver import Match, Status
 from protocols.links.astm_frames import AstmOptions
 from protocols.messages.astm import AstmMessage, Delimiters, Record, build_message, escape, read_message
 from protocols.messages.times import iso_time
-from protocols.model import Decoded, HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
+from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
 
 DELIMITERS = Delimiters("|", "@", "^", "\\")
 _CANCELLED, _PENDING = "A", "P"
@@ -132,16 +132,8 @@ class CepheidGenexpert(AstmDriver):
         everything = not specimens and status != _CANCELLED
         return HostQuery(specimens=specimens, everything=everything, context=context, record=record.index)
 
-    def must_answer(self, payload: bytes) -> bool:
-        records = b"\r" + payload.replace(b"\n", b"\r")
-        return b"\rQ" in records or b"\rq" in records
-
-    def respond(
-        self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
-    ) -> Sequence[bytes]:
-        """Nothing for a query that was taken back."""
-        queries = [each for each in decoded.items if isinstance(each, HostQuery)]
-        return [self.answer(each, orders, now) for each in queries if each.context.get("status") != _CANCELLED]
+    def stands(self, query: HostQuery) -> bool:
+        return query.context.get("status") != _CANCELLED
 
     def answer(self, query: HostQuery, orders: Mapping[str, Sequence[Order]], now: datetime) -> bytes:
         """A P for each specimen, an O for each of its tests, L.3 F; or no order: header and L.3 I alone."""

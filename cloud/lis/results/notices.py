@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -61,24 +62,7 @@ def keep_events(
     session: Session, source: MessageSource, found: Lookup, events: Sequence[tuple[int, InstrumentEvent]]
 ) -> None:
     """Keep alarms and states of the instrument itself."""
-    insert_rows(
-        session,
-        [
-            InstrumentNotice(
-                inbox_id=source.inbox_id,
-                ordinal=at,
-                gateway=source.gateway,
-                link=source.link,
-                instrument_id=found.instrument_id,
-                name=event.name,
-                specimen=event.specimen,
-                detail=event.detail,
-                occurred_at=clock.from_instrument(event.occurred_at),
-                received_at=source.received_at,
-            )
-            for at, event in events
-        ],
-    )
+    insert_rows(session, [_notice(source, found, at, event, event.name) for at, event in events])
 
 
 def keep_unknown_tubes(
@@ -87,22 +71,30 @@ def keep_unknown_tubes(
     """What an assembly line did with tubes whose barcode nobody knows: kept with that barcode."""
     insert_rows(
         session,
-        [
-            InstrumentNotice(
-                inbox_id=source.inbox_id,
-                ordinal=at,
-                gateway=source.gateway,
-                link=source.link,
-                instrument_id=found.instrument_id,
-                name=f"tube {event.action}",
-                specimen=event.specimen,
-                detail=event.detail,
-                item=item_to_json(event),
-                occurred_at=clock.from_instrument(event.occurred_at),
-                received_at=source.received_at,
-            )
-            for at, event in events
-        ],
+        [_notice(source, found, at, event, f"tube {event.action}", item_to_json(event)) for at, event in events],
+    )
+
+
+def _notice(
+    source: MessageSource,
+    found: Lookup,
+    at: int,
+    event: InstrumentEvent | SpecimenEvent,
+    name: str,
+    item: dict[str, Any] | None = None,
+) -> InstrumentNotice:
+    return InstrumentNotice(
+        inbox_id=source.inbox_id,
+        ordinal=at,
+        gateway=source.gateway,
+        link=source.link,
+        instrument_id=found.instrument_id,
+        name=name,
+        specimen=event.specimen,
+        detail=event.detail,
+        item=item,
+        occurred_at=clock.from_instrument(event.occurred_at),
+        received_at=source.received_at,
     )
 
 
