@@ -107,9 +107,10 @@ def test_the_command_line_shows_a_line_live_and_captures_it(box: Box, tmp_path: 
     analyzer = over_tcp("127.0.0.1", port)
     told = tmp_path / "monitor.txt"
     captured = tmp_path / "line.capture"
+    # A capture begins where the line is: its first message may be cut, so it holds several.
     with told.open("w") as out:
         monitor = subprocess.Popen([sys.executable, "-m", "edge", "monitor", box.config, "xn"], cwd=_ROOT, stdout=out)
-    capturing = threading.Thread(target=client.capture, args=(load(box.config), "xn", captured, 60, 300))
+    capturing = threading.Thread(target=client.capture, args=(load(box.config), "xn", captured, 60, 2_000))
     capturing.start()
 
     def talks() -> bool:
