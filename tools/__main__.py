@@ -22,6 +22,7 @@ BENCHES = {
     "links": "tests.bench.links",
     "peers-edge": "tests.bench.peers_edge",
     "powercut": "tests.bench.powercut",
+    "soak": "tests.bench.soak",
     "store-start": "tests.bench.store_start",
     "captures": "tests.bench.captures",
     "protocols": "tests.bench.protocols",
