@@ -8,16 +8,14 @@ instrument.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import ClassVar
 
 from protocols.driver import Driver
 from protocols.links.astm import AstmLink
 from protocols.links.astm_frames import AstmOptions
 from protocols.links.contract import Link
-from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
+from protocols.messages.astm import STANDARD, AstmMessage, Delimiters, Record, build_message, escape, read_message
 from protocols.messages.embedded import SMALLEST, picture_in
 from protocols.messages.times import iso_time
 from protocols.model import (
@@ -36,23 +34,54 @@ from protocols.model import (
 _SHOWN = 2000
 _LONGEST_TEST = 64
 """Characters of R.3 that are worth to be kept in memory once they were read."""
-_SHORT = tuple([""] * missing for missing in range(15))
+_MOST_TESTS = 4096
+_MOST_DIALECTS = 16
+_ALL_FIELDS = 15
+"""A result is filled up to this field with blank ones, so that nobody has to ask whether a field is there."""
+_BLANK = tuple([""] * missing for missing in range(_ALL_FIELDS + 1))
+_ONE_FLAG = {flag: (flag,) for flag in ("N", "H", "L", "A")}
+
+Test = tuple[str, str | None, str | None]
+"""Code of the test, what else names it, dilution."""
+Details = tuple[str, str, str, str, str, str, str | None, tuple[str, ...]]
+"""Unit, reference range, status, operator, time as sent, module, "" where there is none; the reagent's lot; what stands
+beside the value, in words."""
 
 
-@dataclass(slots=True)
 class Context:
     """What the records above a result say about it."""
 
-    header: Record | None = None
-    order: Record | None = None
-    specimen: str | None = None
-    rack: str | None = None
-    position: str | None = None
-    qc: QcMark | None = None
-    observed_at: str | None = None
-    """Time of the last result of this order: some instruments write it only on the first."""
-    items: list[Item] = field(default_factory=list)
-    last_was_result: bool = False
+    __slots__ = (
+        "header",
+        "items",
+        "last_was_result",
+        "observed_at",
+        "order",
+        "position",
+        "qc",
+        "rack",
+        "sent_time",
+        "specimen",
+        "tests",
+        "time",
+    )
+
+    def __init__(self, tests: dict[str, Test]) -> None:
+        self.header: Record | None = None
+        self.tests = tests
+        """What the driver has read in R.3 with the delimiters of the header (see `AstmDriver.test`)."""
+        self.items: list[Item] = []
+        self.last_was_result = False
+        self.sent_time = ""
+        """The last time of a result as it was sent, and (`time`) as it reads: a run's results have the same."""
+        self.time: str | None = None
+        self.order: Record | None = None
+        self.specimen: str | None = None
+        self.rack: str | None = None
+        self.position: str | None = None
+        self.qc: QcMark | None = None
+        self.observed_at: str | None = None
+        """Time of the last result of this order: some instruments write it only on the first."""
 
 
 class AstmDriver(Driver):
@@ -60,6 +89,10 @@ class AstmDriver(Driver):
     link_options: ClassVar[AstmOptions] = AstmOptions()
     charset: ClassVar[str | None] = None
     """Where the instrument's character set is known; else it is found by a test of validity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tests_read: dict[Delimiters, dict[str, Test]] = {}
 
     def new_link(self) -> Link:
         return AstmLink(self.link_options)
@@ -71,16 +104,21 @@ class AstmDriver(Driver):
 
     def decode(self, payload: bytes) -> Decoded:
         message = self.read(payload)
-        context = Context()
-        for record in message.records:
-            self._take(record, context)
-        context.items = self.finish(context.items, message)
         header = message.header
+        unheaded = message.records[0].whole()[:_SHOWN] if message.records and header is None else ""
+        context = Context(self._known_tests(STANDARD))
+        items, take, observation = context.items, self._take, self.observation
+        for record in message.records:
+            if record.kind == "R":
+                items.append(observation(record, context))
+                context.last_was_result = True
+            else:
+                take(record, context)
+        items = self.finish(items, message)
         if header is None:
-            shown = message.records[0].whole()[:_SHOWN] if message.records else ""
-            context.items.insert(0, Undecoded("the message has no header record", shown, 0))
+            items.insert(0, Undecoded("the message has no header record", unheaded, 0))
         return Decoded(
-            items=tuple(context.items),
+            items=tuple(items),
             sender=(self.sender(header) or None) if header else None,
             message_id=(header.text(3) or None) if header else None,
             charset=message.charset,
@@ -91,28 +129,28 @@ class AstmDriver(Driver):
         return items
 
     def _take(self, record: Record, context: Context) -> None:
+        """Any record but a result."""
         kind = record.kind
-        if kind == "R":
-            context.items.append(self.observation(record, context))
-        elif kind == "O":
+        if kind == "O":
             self.begin_order(record, context)
         elif kind == "C":
             self._comment(record, context)
             return
         elif kind == "H":
             context.header, context.order = record, None
+            context.tests = self._known_tests(record.delimiters)
             context.specimen = context.rack = context.position = context.qc = context.observed_at = None
         elif kind == "P":
             context.order = context.specimen = context.qc = context.observed_at = None
         elif kind == "Q":
-            context.items.append(self.host_query(record))
+            context.items += self.asked(record, context)
         elif kind == "M":
             self.manufacturer(record, context)
         elif kind == "L":
             self._terminator(record, context)
         else:
             context.items.append(Undecoded("unknown record type", record.whole()[:_SHOWN], record.index))
-        context.last_was_result = kind == "R"
+        context.last_was_result = False
 
     def sender(self, header: Record) -> str:
         """H.5 as the instrument names itself: its first component."""
@@ -140,68 +178,116 @@ class AstmDriver(Driver):
         described = [part for part in order.components(16) if part]
         return QcMark(material=context.specimen, level=described[-1] if described else None)
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        """Code of the test, what else names it, dilution. Component 4 of R.3 is the local code."""
-        fields = result.fields
-        if result.as_sent and len(fields) > 2 and len(fields[2]) <= _LONGEST_TEST:
-            return _known_test(fields[2], result.delimiters.component)
-        return _test(result.components(3))
+    def test(self, parts: Sequence[str]) -> Test:
+        """What the components of R.3 say. Component 4 is the local code.
+
+        Nothing but `parts` may be looked at: an instrument names the same few hundred tests over and over, and what
+        each says is read once.
+        """
+        if len(parts) >= 4 and parts[3] and not (parts[0] or parts[1] or parts[2]):
+            return parts[3], "^".join(filter(None, parts[4:])) or None, None
+        filled = [part for part in parts if part]
+        if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
+            return filled[0], None, filled[1]
+        return "^".join(filled), None, None
+
+    def _known_tests(self, delimiters: Delimiters) -> dict[str, Test]:
+        known = self._tests_read.get(delimiters)
+        if known is None:
+            if len(self._tests_read) >= _MOST_DIALECTS:
+                self._tests_read.clear()
+            known = self._tests_read[delimiters] = {}
+        return known
+
+    def _read_test(self, record: Record, context: Context) -> Test:
+        raw = record.raw(3)
+        delimiters = record.delimiters
+        test = self.test(record.components(3))
+        if len(raw) <= _LONGEST_TEST and delimiters.escape not in raw and delimiters.repeat not in raw:
+            if len(context.tests) >= _MOST_TESTS:
+                context.tests.clear()
+            context.tests[raw] = test
+        return test
 
     def value(self, result: Record) -> str:
-        """R.4; one of several components is enough where the others are blank, else they stay together."""
+        """R.4 where it is more than plain text. One of several components is enough where the others are blank, else
+
+        they stay together.
+        """
         text = result.text(4)
         if result.delimiters.component not in text:
             return text
         return "^".join(part for part in result.components(4) if part)
 
+    shortest_attachment: ClassVar[int] = SMALLEST
+    """Characters of a value from which on it may be a picture, or the name of one."""
+
     def attachments(self, code: str, value: str) -> tuple[Attachment, ...]:
         """Pictures that stand in a value: here those in base64. A value that is a picture's bytes is no value."""
-        if len(value) < SMALLEST:
-            return ()
         found = picture_in(value)
         return (Attachment(code, *found),) if found is not None else ()
 
     def flags(self, result: Record) -> tuple[str, ...]:
-        """Every letter of R.7 as sent; ``A,A`` is no standard but Erba's way."""
-        fields = result.fields
-        raw = fields[6] if len(fields) > 6 else ""
-        if not raw:
-            return ()
+        """Every letter of R.7, which is not blank, as sent; ``A,A`` is no standard but Erba's way."""
+        raw = result.fields[6]
         if len(raw) == 1:
             return (raw,) if raw != " " else ()
         return tuple(part for repeat in result.repeats(7) for part in repeat if part)
 
+    def details(self, record: Record) -> Details:
+        """R.5 unit, R.6 reference range, R.9 status, R.11 operator, R.12 and R.13 times, R.14 module."""
+        if record.as_sent:
+            fields = record.fields
+            unit, reference, status, operator = fields[4], fields[5], fields[8], fields[10]
+            time, module = fields[12] or fields[11], fields[13]
+        else:
+            unit, reference, status, operator, started, time, module = record.texts((5, 6, 9, 11, 12, 13, 14))
+            time = time or started
+        if reference:
+            reference = reference.strip("^")
+        return unit, reference, status, operator and operator.strip("^"), time, module, None, ()
+
     def observation(self, record: Record, context: Context) -> Observation | Undecoded:
-        code, name, dilution = self.code(record)
+        fields = record.fields
+        test = context.tests.get(fields[2]) if len(fields) > 2 else None
+        code, name, dilution = test if test is not None else self._read_test(record, context)
         if not code:
             return Undecoded("result without a test code", record.whole()[:_SHOWN], record.index)
-        value = self.value(record)
-        attachments = self.attachments(code, value)
-        if attachments and any(each.data for each in attachments):
-            value = ""
-        unit, reference, status, operator, started, completed, module = _result_fields(record)
-        observed_at = iso_time(completed or started)
-        if observed_at:
-            context.observed_at = observed_at
+        if len(fields) < _ALL_FIELDS:
+            fields = record.fields = fields + _BLANK[_ALL_FIELDS - len(fields)]
+        value, flag = fields[3], fields[6]
+        if record.delimiters.component in value or not record.as_sent:
+            value = self.value(record)
+        attachments: tuple[Attachment, ...] = ()
+        if len(value) >= self.shortest_attachment:
+            attachments = self.attachments(code, value)
+            if attachments and any(each.data for each in attachments):
+                value = ""
+        unit, reference, status, operator, time, module, lot, comments = self.details(record)
+        if time:
+            if time != context.sent_time:
+                context.sent_time, context.time = time, iso_time(time)
+            if context.time:
+                context.observed_at = context.time
         return Observation(  # by position: with keywords it would cost six times as much, for each result
             context.specimen,
             code,
             value or None,
             unit or None,
-            self.flags(record),
-            observed_at or context.observed_at or self.order_time(context),
-            (reference and reference.strip("^")) or None,
+            (_ONE_FLAG.get(flag) or self.flags(record)) if flag else (),
+            context.observed_at or self.order_time(context),
+            reference or None,
             status or None,
             name,
             None,  # run
             dilution,
-            (operator and operator.strip("^")) or None,
+            operator or None,
             module or None,
-            None,  # reagent_lot
+            lot,
             None,  # calibrator_lot
             context.rack,
             context.position,
-            (),  # comments
+            comments,
             attachments,
             context.qc,
             record.index,
@@ -209,11 +295,13 @@ class AstmDriver(Driver):
 
     def order_time(self, context: Context) -> str | None:
         """O.23, when the results were reported: for instruments that write no time on a result."""
-        return iso_time(context.order.raw(23)) if context.order is not None else None
+        order = context.order
+        return iso_time(order.fields[22]) if order is not None and len(order.fields) > 22 else None
 
     def _comment(self, record: Record, context: Context) -> None:
         """A comment belongs to the record before it: to a result, else it stands by itself."""
-        text = "^".join(part for part in record.components(4) if part)
+        parts = record.components(4)
+        text = parts[0] if len(parts) == 1 else "^".join(filter(None, parts))
         if not text:
             return
         last = context.items[-1] if context.items else None
@@ -222,7 +310,11 @@ class AstmDriver(Driver):
             if remark:
                 context.items[-1] = changed(last, comments=(*last.comments, remark))
         else:
-            context.items.append(InstrumentEvent("comment", context.specimen, text, record=record.index))
+            context.items.append(self.lone_comment(text, record, context))
+
+    def lone_comment(self, text: str, record: Record, context: Context) -> InstrumentEvent:
+        """A comment that belongs to no result."""
+        return InstrumentEvent("comment", context.specimen, text, record=record.index)
 
     def remark(self, text: str) -> str:
         """The comment of a result in words; "" where it says that there is none."""
@@ -240,6 +332,10 @@ class AstmDriver(Driver):
             context.items.append(InstrumentEvent("termination", None, code, record=record.index))
 
     # ------------------------------------------------------------------ host query
+
+    def asked(self, record: Record, context: Context) -> Sequence[Item]:
+        """What a Q record says."""
+        return (self.host_query(record),)
 
     def host_query(self, record: Record) -> HostQuery:
         """Q.3 is patient^specimen in the standard, several by repeat; ``ALL`` asks for everything."""
@@ -296,29 +392,3 @@ class AstmDriver(Driver):
         collected = escape(order.collected_at or "")
         head = ("O", "1", escape(order.specimen), "", tests, order.priority, "", collected, "", "", "", "N")
         return (*head, "", "", "", escape(order.specimen_type or ""), *[""] * 9, "Q")
-
-
-def _test(parts: Sequence[str]) -> tuple[str, str | None, str | None]:
-    """See `AstmDriver.code`."""
-    if len(parts) >= 4 and parts[3] and not (parts[0] or parts[1] or parts[2]):
-        return parts[3], "^".join(filter(None, parts[4:])) or None, None
-    filled = [part for part in parts if part]
-    if len(filled) == 2 and filled[1].isdigit():  # Sysmex XP: parameter and dilution
-        return filled[0], None, filled[1]
-    return "^".join(filled), None, None
-
-
-@lru_cache(maxsize=4096)
-def _known_test(field: str, component: str) -> tuple[str, str | None, str | None]:
-    """An instrument names the same few hundred tests over and over."""
-    return _test(field.split(component))
-
-
-def _result_fields(record: Record) -> Sequence[str]:
-    """R.5 unit, R.6 reference range, R.9 status, R.11 operator, R.12 and R.13 times, R.14 module."""
-    if not record.as_sent:
-        return record.texts((5, 6, 9, 11, 12, 13, 14))
-    fields = record.fields
-    if len(fields) < 14:
-        fields = fields + _SHORT[14 - len(fields)]
-    return fields[4], fields[5], fields[8], fields[10], fields[11], fields[12], fields[13]

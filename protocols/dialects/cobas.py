@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Details, Test
 from protocols.driver import Match
 from protocols.links.astm_frames import AstmOptions
-from protocols.messages.astm import AstmMessage, Record, build_message, escape, read_message
-from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
+from protocols.messages.astm import Record, build_message, escape, read_message
+from protocols.model import HostQuery, InstrumentEvent, Item, Order, QcMark, changed
 
 QUALITATIVE: Mapping[str, str] = {"-1": "negative (non-reactive)", "0": "borderline", "1": "positive (reactive)"}
 """First component of R.4 of a qualitative test (e 411 manual, p. 43); the second is the cut-off index."""
@@ -55,14 +55,6 @@ class CobasHost(AstmDriver):
 
     # ------------------------------------------------------------------ results
 
-    def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
-        if not any(isinstance(item, HostQuery) for item in items):
-            return items
-        finished: list[Item] = []
-        for item in items:
-            finished += self._asked(item, message.header) if isinstance(item, HostQuery) else [item]
-        return finished
-
     def remark(self, text: str) -> str:
         """Comments of digits are data alarms: 0 is none."""
         if not text.isdigit():
@@ -84,9 +76,8 @@ class CobasHost(AstmDriver):
             return QcMark(material=context.specimen)
         return QcMark(material=context.specimen) if order.component(4, 5) in ("QC", "CONTROL") else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
+    def test(self, parts: Sequence[str]) -> Test:
         """``^^^application/dilution/pre-dilution``; the application code alone names the test."""
-        parts = result.components(3)
         if len(parts) < 4:
             return "^".join(filter(None, parts)), None, None
         code, _, dilution = parts[3].partition("/")
@@ -108,16 +99,14 @@ class CobasHost(AstmDriver):
             return f"{QUALITATIVE[parts[0]]} ({parts[0]})"
         return f"result message {parts[1]}" if parts[1] else None
 
-    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
-        found = super().observation(record, context)
-        if isinstance(found, Undecoded):
-            return found
-        separator = record.delimiters.component
-        if found.module is not None and separator not in found.module and separator not in record.raw(4):
-            return found  # nothing stands beside the value
+    def details(self, record: Record) -> Details:
+        told = super().details(record)
+        separator, module = record.delimiters.component, told[5]
+        if module and separator not in module and separator not in record.fields[3]:
+            return told  # nothing stands beside the value
         call = self.call(record)
         module = record.component(14, 1) or record.component(15, 1)  # a cobas 6000 writes one field more
-        return changed(found, module=module or None, comments=(call,) if call else ())
+        return (*told[:5], module, None, (call,) if call else ())
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """Calibrations and absorbances are carried whole, under the name that H.11 gives them."""
@@ -142,12 +131,13 @@ class CobasHost(AstmDriver):
             record=record.index,
         )
 
-    def _asked(self, query: HostQuery, header: Record | None) -> list[Item]:
+    def asked(self, record: Record, context: Context) -> Sequence[Item]:
         """The query with what its header says, and the event that takes it back (Q.13 A: nobody answered in time)."""
+        query, header = self.host_query(record), context.header
         named = {"sender": header.raw(5), "purpose": header.raw(11)} if header else {}
-        context = {**query.context, **named}
-        found: list[Item] = [changed(query, context=context)]
-        if context["status"] == _CANCELLED:
+        known = {**query.context, **named}
+        found: list[Item] = [changed(query, context=known)]
+        if known["status"] == _CANCELLED:
             specimen = query.specimens[0] if query.specimens else None
             found.append(InstrumentEvent("query cancelled", specimen, record=query.record))
         return found

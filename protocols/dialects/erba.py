@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Details
 from protocols.driver import Match
 from protocols.links.astm_frames import AstmOptions
 from protocols.messages.astm import Delimiters, Record, build_message, escape, read_message
-from protocols.model import HostQuery, Observation, Order, Undecoded, changed
+from protocols.model import HostQuery, Order
 
 DELIMITERS = Delimiters(repeat="`")
 _SURE, _LIKELY = 0.7, 0.6
@@ -52,10 +52,10 @@ class ErbaAstm(AstmDriver):
                 return Match(score, f"nameless header with a backtick as Erba writes it, a query {kind}")
         return Match(0.0, "neither an order nor a query")
 
-    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
+    def details(self, record: Record) -> Details:
         """``^DEFAULT`` in R.6 is a range that is empty and its name."""
-        found = super().observation(record, context)
-        return found if isinstance(found, Undecoded) else changed(found, reference_range=record.component(6, 1) or None)
+        told = super().details(record)
+        return told[0], record.component(6, 1), *told[2:]
 
     # ------------------------------------------------------------------ host query
 

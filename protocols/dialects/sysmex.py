@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.model import HostQuery, Order, QcMark
@@ -46,8 +46,7 @@ class SysmexAstm(AstmDriver):
         """O.12 Q: QC data."""
         return QcMark(material=context.specimen) if order.text(12) == "Q" else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.components(3)
+    def test(self, parts: Sequence[str]) -> Test:
         if len(parts) < 5:
             return "^".join(filter(None, parts)), None, None
         return parts[4], None, (parts[5] or None) if len(parts) > 5 else None

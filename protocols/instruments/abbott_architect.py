@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.model import HostQuery, InstrumentEvent, Observation, Order, QcMark, Undecoded, changed
@@ -73,13 +73,12 @@ class AbbottArchitect(AstmDriver):
         specimen = order.component(3, 1) or order.component(4, 1)
         return specimen or None, order.component(4, 2) or None, order.component(4, 3) or None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.components(3)
+    def test(self, parts: Sequence[str]) -> Test:
         if len(parts) < 5 or not parts[3]:
-            return super().code(result)
+            return super().test(parts)
         number, name, dilution, assay_status = [*parts[3:], "", "", ""][:4]
         aspects = ["C"] if assay_status == "C" else []
-        result_type = result.component(3, _RESULT_TYPE)
+        result_type = parts[_RESULT_TYPE - 1] if len(parts) >= _RESULT_TYPE else ""
         if result_type not in ("", "F"):
             aspects.append(result_type)
         return "^".join([number, *aspects]), name or None, dilution or None

@@ -20,11 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.messages.times import iso_time
-from protocols.model import HostQuery, Item, Observation, Order, QcMark, Undecoded, changed
+from protocols.model import HostQuery, Observation, Order, QcMark, Undecoded, changed
 from protocols.worklist import digits_of_time, joined
 
 _MAIN = ""
@@ -64,11 +64,6 @@ class BdEpicenter(AstmDriver):
 
     # ------------------------------------------------------------------ results
 
-    def _take(self, record: Record, context: Context) -> None:
-        super()._take(record, context)
-        if record.kind == "R" and isinstance(whole := context.items[-1], Observation):
-            context.items[-1:] = self._aspects(record, whole)
-
     def specimen(self, order: Record) -> tuple[str | None, str | None, str | None]:
         return order.component(3, 1) or None, None, None
 
@@ -77,18 +72,19 @@ class BdEpicenter(AstmDriver):
         mark = super().qc_mark(order, context)
         return QcMark(material=mark.material) if mark is not None else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        test_type = result.component(3, 4)
-        return ("^".join(filter(None, (test_type, *result.components(3)[5:8]))) if test_type else ""), None, None
+    def test(self, parts: Sequence[str]) -> Test:
+        test_type = parts[3] if len(parts) > 3 else ""
+        return ("^".join(filter(None, (test_type, *parts[5:8]))) if test_type else ""), None, None
 
     def observation(self, record: Record, context: Context) -> Observation | Undecoded:
+        """Each aspect of the result is one: the last is handed back, those before it stand before it."""
         found = super().observation(record, context)
         if isinstance(found, Undecoded):
             return found
         isolate = [part for part in context.order.components(3)[1:3] if part] if context.order is not None else []
         instrument = [*record.components(14), *[""] * 7]
         control = instrument[5]
-        return changed(
+        whole = changed(
             found,
             name="^".join(isolate) or record.component(3, 5) or None,
             observed_at=iso_time((record.components(13) or [""])[0]) or found.observed_at,
@@ -96,8 +92,11 @@ class BdEpicenter(AstmDriver):
             position=instrument[4] or None,
             qc=QcMark(material=control, lot=instrument[6] or None) if control else found.qc,
         )
+        *earlier, last = self._aspects(record, whole)
+        context.items += earlier
+        return last
 
-    def _aspects(self, record: Record, whole: Observation) -> Iterator[Item]:
+    def _aspects(self, record: Record, whole: Observation) -> Iterator[Observation]:
         """Each filled component of R.4; one item with all where the test type is not known."""
         names = _ASPECTS.get(record.component(3, 4))
         values = record.components(4)

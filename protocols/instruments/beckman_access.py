@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.model import Decoded, HostQuery, Observation, Order, QcMark, Undecoded, changed
@@ -56,9 +56,8 @@ class BeckmanAccess(AstmDriver):
         mark = super().qc_mark(order, context)
         return QcMark(material=mark.material) if mark is not None else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.components(3)
-        return (parts[3], None, None) if len(parts) >= 4 and parts[3] else super().code(result)
+    def test(self, parts: Sequence[str]) -> Test:
+        return (parts[3], None, None) if len(parts) >= 4 and parts[3] else super().test(parts)
 
     def observation(self, record: Record, context: Context) -> Observation | Undecoded:
         found = super().observation(record, context)

@@ -12,9 +12,10 @@ calibrators like patients, without a mark that the sources explain. Results only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver
+from protocols.astm_driver import AstmDriver, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, read_message
 
@@ -40,8 +41,8 @@ class BioradD10(AstmDriver):
     def specimen(self, order: Record) -> tuple[str | None, str | None, str | None]:
         return order.component(3, 1) or order.component(4, 1) or None, None, None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        peak, aspect = result.component(3, 4), result.component(3, 5)
+    def test(self, parts: Sequence[str]) -> Test:
+        peak, aspect = [*parts[3:5], "", ""][:2]
         if not peak:
-            return super().code(result)
+            return super().test(parts)
         return peak if aspect in ("", "AREA") else f"{peak}^{aspect}", None, None

@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Details, Test
 from protocols.driver import Match, Status
 from protocols.links.astm_frames import AstmOptions
-from protocols.messages.astm import AstmMessage, Delimiters, Record, build_message, escape, read_message
+from protocols.messages.astm import Delimiters, Record, build_message, escape, read_message
 from protocols.messages.times import iso_time
-from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Order, QcMark, Undecoded, changed
+from protocols.model import HostQuery, InstrumentEvent, Item, Order, QcMark, changed
 
 DELIMITERS = Delimiters("|", "@", "^", "\\")
 _CANCELLED, _PENDING = "A", "P"
@@ -73,9 +73,8 @@ class CepheidGenexpert(AstmDriver):
         """O.12 Q. O.16 says ORH, "other", of every specimen, and names no level."""
         return QcMark(material=context.specimen) if order.text(12) == "Q" else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
+    def test(self, parts: Sequence[str]) -> Test:
         """Main: the test, each result of a panel its own (``MTB``), LOG behind it; below it ``test^analyte^Ct``."""
-        parts = result.components(3)
         if len(parts) < 8:
             parts = [*parts, *[""] * 8]
         test, assay, analyte, complementary = parts[3], parts[4], parts[6], parts[7]
@@ -88,39 +87,39 @@ class CepheidGenexpert(AstmDriver):
 
     def value(self, result: Record) -> str:
         """The number where there is one, else the words."""
-        parts = result.components(4)
-        return (parts[1] if len(parts) > 1 else "") or parts[0]
+        return _number_and_words(result)[0]
 
-    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
-        found = super().observation(record, context)
-        if isinstance(found, Undecoded):
-            return found
-        if not record.raw(14) and (not found.value or found.value == record.raw(4).strip("^")):
-            return found  # an analyte: nothing stands beside its value
-        words, number = [*record.components(4), "", ""][:2]
-        comments: tuple[str, ...] = (words,) if words and number else ()
-        made = [*record.components(14), *[""] * 6]
-        if made[3]:
-            comments += (f"cartridge {made[3]}",)
-        if made[5]:
-            comments += (f"reagent expires {iso_time(made[5])}",)
-        return changed(found, module=made[2] or made[1] or None, reagent_lot=made[4] or None, comments=comments)
+    def details(self, record: Record) -> Details:
+        told = super().details(record)
+        fields = record.fields
+        words = _number_and_words(record)[1]
+        if not fields[13]:  # an analyte
+            return (*told[:7], (words,)) if words else told
+        _, instrument, module, cartridge, lot, expiry = [*record.components(14), "", "", "", "", "", ""][:6]
+        comments: tuple[str, ...] = (words,) if words else ()
+        if cartridge:
+            comments += (f"cartridge {cartridge}",)
+        if expiry:
+            comments += (f"reagent expires {iso_time(expiry)}",)
+        return (*told[:5], module or instrument, lot or None, comments)
 
-    def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
-        finished: list[Item] = []
-        for item in items:
-            if isinstance(item, HostQuery):
-                finished += _asked(item, message.header)
-            elif isinstance(item, Observation) and item.comments:
-                finished.append(changed(item, comments=tuple(_plain(each)[1] for each in item.comments)))
-            elif isinstance(item, InstrumentEvent) and item.name == "comment":
-                name, detail = _plain(item.detail or "")
-                finished.append(changed(item, name=name, detail=detail))
-            else:
-                finished.append(item)
-        return finished
+    def remark(self, text: str) -> str:
+        return _plain(text)[1]
+
+    def lone_comment(self, text: str, record: Record, context: Context) -> InstrumentEvent:
+        name, detail = _plain(text)
+        return InstrumentEvent(name, context.specimen, detail, record=record.index)
 
     # ------------------------------------------------------------------ host query
+
+    def asked(self, record: Record, context: Context) -> Sequence[Item]:
+        """The query with the two names of its header, and the event that takes it back."""
+        query, header = self.host_query(record), context.header
+        names = {"sender": header.raw(5), "receiver": header.raw(10)} if header else {}
+        found: list[Item] = [changed(query, context={**query.context, **names})]
+        if query.context.get("status") == _CANCELLED:
+            found.append(InstrumentEvent("query cancelled", record=query.record))
+        return found
 
     def host_query(self, record: Record) -> HostQuery:
         """``patient^specimen^instrument's specimen``, repeated; ALL or nothing asks for every order."""
@@ -172,13 +171,15 @@ class CepheidGenexpert(AstmDriver):
         return ("P", str(number), "", "", *known, order.sex or "")
 
 
-def _asked(query: HostQuery, header: Record | None) -> list[Item]:
-    """The query with the two names of its header, and the event that takes it back."""
-    names = {"sender": header.raw(5), "receiver": header.raw(10)} if header else {}
-    found: list[Item] = [changed(query, context={**query.context, **names})]
-    if query.context.get("status") == _CANCELLED:
-        found.append(InstrumentEvent("query cancelled", record=query.record))
-    return found
+def _number_and_words(result: Record) -> tuple[str, str]:
+    """R.4 ``words^number``: the value, and the words where they stand beside a number."""
+    raw = result.fields[3]
+    separator = result.delimiters.component
+    if not result.as_sent or raw.count(separator) > 1:
+        words, number = [*result.components(4), ""][:2]
+    else:
+        words, _, number = raw.partition(separator)
+    return (number, words) if number else (words, "")
 
 
 def _plain(comment: str) -> tuple[str, str]:

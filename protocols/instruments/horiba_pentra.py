@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.model import HostQuery, Order, QcMark
@@ -56,8 +56,8 @@ class HoribaPentra(AstmDriver):
         """H.12 Q, or O.12 as in the standard; no source says where the level stands."""
         return QcMark(material=context.specimen) if super().qc_mark(order, context) is not None else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = [*result.components(3), "", "", "", "", "", ""]
+    def test(self, parts: Sequence[str]) -> Test:
+        parts = [*parts, "", "", "", "", "", ""]
         if not parts[3]:
             return "^".join(filter(None, parts)), None, None
         return parts[3], parts[4] or None, parts[5] or None

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Details, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import AstmMessage, Record, read_message
 from protocols.messages.histograms import BadStream, as_json, is_stream, read_stream
-from protocols.model import Attachment, InstrumentEvent, Item, Observation, Undecoded, changed
+from protocols.model import Attachment, InstrumentEvent, Item, Observation, changed
 
 _NAMES = ("H500", "H550")
 _CURVES = ("HISTOGRAM", "MATRIX")
@@ -51,22 +51,16 @@ class HoribaYumizen(AstmDriver):
         parts = [*order.components(3), "", "", "", ""]
         return parts[0] or None, parts[2] or None, parts[3] or None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.components(3)
+    def test(self, parts: Sequence[str]) -> Test:
         if len(parts) < 6:
             parts = [*parts, "", "", "", "", "", ""]
         if not parts[3]:
             return "^".join(filter(None, parts)), None, None
         return parts[3], parts[4] or None, parts[5] or None
 
-    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
-        found = super().observation(record, context)
-        if isinstance(found, Undecoded):
-            return found
-        reference, operator = record.component(6, 1) or None, record.component(11, 1) or None
-        if (reference, operator) == (found.reference_range, found.operator):
-            return found
-        return changed(found, reference_range=reference, operator=operator)
+    def details(self, record: Record) -> Details:
+        told = super().details(record)
+        return told[0], record.component(6, 1), told[2], record.component(11, 1), *told[4:]
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """A curve waits for the results of its sample, which come behind it; anything else is carried whole."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.links.astm_frames import AstmOptions
 from protocols.messages.astm import Delimiters, Record, build_message, escape, read_message
@@ -52,12 +52,9 @@ class IlAclTop(AstmDriver):
         mark = super().qc_mark(order, context)
         return QcMark(material=mark.material) if mark is not None else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        number = result.component(3, 4)
-        if not number:
-            return super().code(result)
-        unit = result.text(5)
-        return f"{number}^{unit}" if unit else number, None, None
+    def test(self, parts: Sequence[str]) -> Test:
+        number = parts[3] if len(parts) > 3 else ""
+        return (number, None, None) if number else super().test(parts)
 
     def observation(self, record: Record, context: Context) -> Observation | Undecoded:
         found = super().observation(record, context)
@@ -67,6 +64,7 @@ class IlAclTop(AstmDriver):
         where = [*record.components(14), "", "", ""]
         return changed(
             found,
+            code=f"{found.code}^{found.unit}" if found.unit and record.component(3, 4) else found.code,
             status="F" if letters in _ACCEPTED else found.status,
             module=where[0] or None,
             rack=where[1] or None,

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, escape, read_message
-from protocols.model import Attachment, InstrumentEvent, Observation, Order, QcMark
+from protocols.model import Attachment, InstrumentEvent, Observation, Order, QcMark, Undecoded, changed
 from protocols.worklist import digits_of_time
 
 GRADES: Mapping[str, str] = {
@@ -90,9 +90,14 @@ class OrthoVision(AstmDriver):
         mark = super().qc_mark(order, context)
         return QcMark(material=mark.material) if mark is not None else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = [part for part in result.components(3) if part]
-        return "^".join(parts), result.text(15) or None, None
+    def test(self, parts: Sequence[str]) -> Test:
+        return "^".join(filter(None, parts)), None, None
+
+    def observation(self, record: Record, context: Context) -> Observation | Undecoded:
+        """R.15 names the test."""
+        found = super().observation(record, context)
+        name = record.text(15)
+        return changed(found, name=name) if name and isinstance(found, Observation) else found
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """One well. Its time and module are those of the result before it."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.model import Order, QcMark
@@ -49,11 +49,11 @@ class OrthoVitrosEci(AstmDriver):
         mark = super().qc_mark(order, context)
         return QcMark(material=mark.material) if mark is not None else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.component(3, 4).split("+")
-        if len(parts) != 3 or not parts[1]:
-            return super().code(result)
-        return parts[1].strip(), None, f"{parts[0]}+{parts[2]}"
+    def test(self, parts: Sequence[str]) -> Test:
+        assay = parts[3].split("+") if len(parts) > 3 else []
+        if len(assay) != 3 or not assay[1]:
+            return super().test(parts)
+        return assay[1].strip(), None, f"{assay[0]}+{assay[2]}"
 
     def flags(self, result: Record) -> tuple[str, ...]:
         found = super().flags(result)

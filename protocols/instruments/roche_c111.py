@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import Context
+from protocols.astm_driver import Context, Test
 from protocols.dialects.cobas import CobasHost
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
@@ -56,9 +56,8 @@ class RocheC111(CobasHost):
         """O.12 Q; the sample is then 1000 + the control's code."""
         return QcMark(material=context.specimen) if order.text(12) == "Q" else None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
+    def test(self, parts: Sequence[str]) -> Test:
         """``^^^test^treatment``: the treatment (A automatic, D100 diluted hundredfold) is the dilution."""
-        parts = result.components(3)
         if len(parts) < 4:
             return "^".join(filter(None, parts)), None, None
         return parts[3], None, "^".join(filter(None, parts[4:])) or None

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context
+from protocols.astm_driver import AstmDriver, Context, Test
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
 from protocols.model import Decoded, HostQuery, Observation, Order, QcMark, Undecoded, changed
@@ -50,12 +50,11 @@ class SiemensCentaur(AstmDriver):
     def specimen(self, order: Record) -> tuple[str | None, str | None, str | None]:
         return order.component(3, 1) or None, order.component(3, 2) or None, order.component(3, 3) or None
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.components(3)
+    def test(self, parts: Sequence[str]) -> Test:
         if len(parts) < 4 or not parts[3]:
-            return super().code(result)
+            return super().test(parts)
         dilution = "^".join(filter(None, parts[4:6]))
-        aspect = result.component(3, 8)
+        aspect = parts[7] if len(parts) > 7 else ""
         code = parts[3] if aspect in ("", _RESULT_ASPECT) else f"{parts[3]}^{aspect}"
         return code, None, dilution or None
 

@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from protocols.astm_driver import Test
 from protocols.dialects.sysmex import SysmexAstm
 from protocols.driver import Status
-from protocols.messages.astm import Record, build_message, escape
+from protocols.messages.astm import build_message, escape
 from protocols.model import Decoded, HostQuery, Item, Observation, Order, changed
 
 _LOT = "LOT^"
@@ -43,8 +44,7 @@ class SysmexCa(SysmexAstm):
         items = tuple(_with_lot(item, lots) for item in decoded.items)
         return Decoded(items=items, sender=decoded.sender, message_id=decoded.message_id, charset=decoded.charset)
 
-    def code(self, result: Record) -> tuple[str, str | None, str | None]:
-        parts = result.components(3)
+    def test(self, parts: Sequence[str]) -> Test:
         if len(parts) < 4:
             return "^".join(filter(None, parts)), None, None
         return parts[3], (parts[4] or None) if len(parts) > 4 else None, (parts[5] or None) if len(parts) > 5 else None

@@ -50,6 +50,8 @@ class SysmexXn(SysmexAstm):
             return QcMark(material=context.specimen)
         return super().qc_mark(order, context)
 
+    shortest_attachment: ClassVar[int] = 1
+
     def attachments(self, code: str, value: str) -> tuple[Attachment, ...]:
         """``PNG\\folder\\file``: the instrument keeps the picture and names it (SCAT_, DIST_)."""
         if "\\" not in value:

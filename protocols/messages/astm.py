@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -32,6 +33,7 @@ class Delimiters:
 
 STANDARD = Delimiters()
 _KINDS = frozenset("HPORCQMSL")
+_BELOW_HEADER = _KINDS - {"H"}
 
 
 def read_delimiters(header: str) -> Delimiters:
@@ -39,8 +41,13 @@ def read_delimiters(header: str) -> Delimiters:
     field = header[1:2]
     if not field or field.isalnum():
         return STANDARD
-    declared = header[2:].split(field, 1)[0]
-    if len(declared) >= 4 and declared[0] == declared[1]:
+    return _declared_delimiters(field, header[2:6].split(field, 1)[0])
+
+
+@lru_cache(maxsize=64)
+def _declared_delimiters(field: str, declared: str) -> Delimiters:
+    """`declared`: the first four characters of H.2. An instrument declares the same in each of its headers."""
+    if len(declared) == 4 and declared[0] == declared[1]:
         return Delimiters(field, declared[:2], declared[2], declared[3])
     padded = declared + STANDARD.definition()[len(declared) :]
     return Delimiters(field, padded[0], padded[1], padded[2])
@@ -58,7 +65,10 @@ class Record(msgspec.Struct, gc=False):
     delimiters: Delimiters
     charset: str
     as_sent: bool
-    """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the record."""
+    """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the record. Blanks do that
+
+    stand between words.
+    """
     rare: bool = False
     """Other padding than blanks stands somewhere in the message."""
 
@@ -194,21 +204,39 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
     text = text.removeprefix("\ufeff")
     padded = has_rare_padding(text)
     delimiters = STANDARD
-    field, repeat, escape_sign = delimiters.field, delimiters.repeat, delimiters.escape
+    field, repeat, component, sign = delimiters.field, delimiters.repeat, delimiters.component, delimiters.escape
     records: list[Record] = []
     for line in text.split("\r"):
-        if not line or line.isspace():
-            continue
-        if line[0] in "Hh" and not line[1:2].isalnum():
-            delimiters = read_delimiters(line)
-            field, repeat, escape_sign = delimiters.field, delimiters.repeat, delimiters.escape
         fields = line.split(field)
         kind = fields[0]
-        if kind not in _KINDS:
-            kind = kind.strip().upper()
-        changed = padded or " " in line or repeat in line or escape_sign in line
-        records.append(Record(fields, kind, len(records), delimiters, used, not changed, padded))
+        if kind not in _BELOW_HEADER:
+            if not line or line.isspace():
+                continue
+            if line[0] in "Hh" and not line[1:2].isalnum():
+                delimiters = read_delimiters(line)
+                field, repeat = delimiters.field, delimiters.repeat
+                component, sign = delimiters.component, delimiters.escape
+                fields = line.split(field)
+                kind = fields[0]
+            if kind not in _KINDS:
+                kind = kind.strip().upper()
+        as_sent = not (padded or sign in line or repeat in line) and (
+            " " not in line or not _has_padding(line, field, component)
+        )
+        records.append(Record(fields, kind, len(records), delimiters, used, as_sent, padded))
     return AstmMessage(records, used)
+
+
+def _has_padding(line: str, field: str, component: str) -> bool:
+    """Whether a blank stands beside a delimiter or an end of the line: those between words are no padding."""
+    return (
+        f" {field}" in line
+        or f"{field} " in line
+        or f" {component}" in line
+        or f"{component} " in line
+        or line[0] == " "
+        or line[-1] == " "
+    )
 
 
 _RESTRICTED = bytes([*range(0x01, 0x07), 0x0A, *range(0x10, 0x18)])
