@@ -164,7 +164,8 @@ def _critical_limits(session: Session) -> int:
     for row in rows("critical.csv"):
         test_id, band = tests[row["test"]], _band(row)
         if (test_id, band["sex"], band["age_min_days"], band["version"]) not in known:
-            added.append(CriticalLimit(test_id=test_id, inclusive=row["inclusive"] == "1", **band))
+            at_limit = row["inclusive"] == "1"
+            added.append(CriticalLimit(test_id=test_id, low_inclusive=at_limit, high_inclusive=at_limit, **band))
     session.add_all(added)
     session.flush()
     return len(added)

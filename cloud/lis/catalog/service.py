@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 from cloud.kit import audit, clock
 from cloud.kit.errors import Conflict, NotFound
 from cloud.lis.catalog import rules
+from cloud.lis.catalog.changes import CatalogChange
+from cloud.lis.catalog.choice import Facts, choose_limit
 from cloud.lis.catalog.model import ApprovalState, CriticalLimit, Panel, PanelTest, ReferenceRange, Test, Tube
 
 Versioned = type[ReferenceRange] | type[CriticalLimit]
@@ -124,11 +126,15 @@ def range_for(
     return rules.applicable(bands, sex=sex, age=age_days, on=on)
 
 
-def critical_for(
-    session: Session, test_id: uuid.UUID, *, sex: str, age_days: int | None, on: date
-) -> CriticalLimit | None:
-    """The critical limit for such a person on that day, or None."""
-    return rules.applicable(critical_limits(session, test_id), sex=sex, age=age_days, on=on)
+def critical_for(session: Session, test_id: uuid.UUID, facts: Facts, *, on: date) -> CriticalLimit | None:
+    """The critical limit for such a person, specimen, department and diagnosis on that day, or None."""
+    return choose_limit(critical_limits(session, test_id), facts, on)
+
+
+def history(session: Session, test_id: uuid.UUID) -> list[CatalogChange]:
+    """Every change of a test and of its ranges, limits and channels, the newest first."""
+    found = select(CatalogChange).where(CatalogChange.test_id == test_id)
+    return list(session.scalars(found.order_by(CatalogChange.made_at.desc(), CatalogChange.id.desc())))
 
 
 def approve(session: Session, kind: str, band_id: uuid.UUID, *, by: str) -> ReferenceRange | CriticalLimit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloud.lis.catalog.model import ReferenceRange
 from cloud.web.i18n import mark as N_
 
 SECTIONS = {
@@ -34,6 +35,13 @@ STATES = {
     "retired": (N_("已停用"), "neutral"),
 }
 SEXES = {"": N_("不限"), "M": N_("男"), "F": N_("女")}
+PHASES = {
+    "follicular": N_("卵泡期"),
+    "midcycle": N_("排卵期"),
+    "luteal": N_("黄体期"),
+    "postmenopausal": N_("绝经期"),
+    "pregnant": N_("妊娠期"),
+}
 SENSITIVE = {
     "hiv": N_("HIV 检测"),
     "syphilis": N_("梅毒检测"),
@@ -50,3 +58,16 @@ PROBLEMS = {
     "panel_empty": N_("组合没有项目"),
     "channel_mapped_twice": N_("一个项目对应同一仪器的两个通道"),
 }
+
+
+def phase_label(band: ReferenceRange) -> str:
+    """What of cycle and pregnancy a range is for, as the report prints it (in the report's Chinese)."""
+    parts = [PHASES[band.phase]] if band.phase else []
+    low, high = band.gestation_min_weeks, band.gestation_max_weeks
+    if low is not None and high is not None:
+        parts.append(f"孕{low}～{high - 1}周" if high - 1 > low else f"孕{low}周")
+    elif low is not None:
+        parts.append(f"孕{low}周起")
+    elif high is not None:
+        parts.append(f"孕{high}周前")
+    return " ".join(parts)

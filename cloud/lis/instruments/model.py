@@ -7,6 +7,7 @@ channel's `code`, whatever the driver reads as the code of an observation.
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -14,7 +15,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Numeric, String, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.kit.db import Base, Created, Identified
-from cloud.lis.catalog.model import Test
+from cloud.lis.catalog.model import ApprovalState, Test
 
 
 class InstrumentState(StrEnum):
@@ -62,5 +63,12 @@ class InstrumentChannel(Identified, Created, Base):
     factor: Mapped[Decimal] = mapped_column(Numeric(18, 9), default=Decimal(1))
     unit: Mapped[str] = mapped_column(String(32), default="")
     """The unit the instrument is expected to send; another one is not converted but held. "": it sends none."""
+    method: Mapped[str] = mapped_column(String(64), default="")
+    """How this analyzer measures it, where ranges depend on it; "": the test's own method."""
     sendable: Mapped[bool] = mapped_column(default=True)
     """The instrument takes this code in an order (a calculated parameter often is not)."""
+    state: Mapped[str] = mapped_column(String(16), default=ApprovalState.DRAFT)
+    version: Mapped[int] = mapped_column(default=1)
+    edited_by: Mapped[str | None]
+    approved_by: Mapped[str | None]
+    approved_at: Mapped[datetime | None]

@@ -77,6 +77,12 @@ class Order(Identified, Created, Base):
     ordered_by: Mapped[str]
     visit_number: Mapped[str | None] = mapped_column(String(64))
     diagnosis: Mapped[str | None]
+    cycle_phase: Mapped[str] = mapped_column(String(16), default="")
+    """What the ward says of the cycle (`catalog.model.Phase`); "" not said. It chooses reference ranges."""
+    gestation_weeks: Mapped[int | None]
+    """Completed weeks of pregnancy on the day of the order."""
+    collect_at: Mapped[datetime | None]
+    """When it is to be drawn, where the order says so (定时采集); none: at any time."""
     cancelled_at: Mapped[datetime | None]
     cancel_reason: Mapped[str | None]
 

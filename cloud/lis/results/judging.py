@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
@@ -18,8 +18,12 @@ from sqlalchemy.orm import Session
 from cloud.config import settings
 from cloud.kit import clock
 from cloud.lis.catalog import rules as catalog_rules
+from cloud.lis.catalog.choice import Choice, Facts, choose_limit, choose_range, measured_by, weeks_on
 from cloud.lis.catalog.model import CriticalLimit, ReferenceRange, Test
-from cloud.lis.results.known import limits_of, ranges_of
+from cloud.lis.catalog.words import phase_label
+from cloud.lis.instruments.model import InstrumentChannel
+from cloud.lis.orders.model import Order
+from cloud.lis.results.known import instrument_code, limits_of, ranges_of
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification import delta
@@ -48,10 +52,27 @@ class Background:
     ranges: Mapping[uuid.UUID, Bounds]
     criticals: Mapping[uuid.UUID, CriticalBounds]
     previous: Mapping[uuid.UUID, Result]
+    facts: Mapping[uuid.UUID, Facts]
+    """By test: what chose its range."""
 
 
-def background(session: Session, specimen: Specimen, tests: Iterable[Test]) -> Background:
-    """Ranges, critical limits and previous released values of `tests` for the specimen's person."""
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How a value was measured; ranges may depend on it."""
+
+    instrument: str = ""
+    """Code of the analyzer; "" typed in."""
+    method: str = ""
+    """"": the test's own."""
+
+
+def background(
+    session: Session, specimen: Specimen, tests: Iterable[Test], *, means: Mapping[uuid.UUID, Means] | None = None
+) -> Background:
+    """Ranges, critical limits and previous released values of `tests` for the specimen's person.
+
+    `means`: by test id, for what an analyzer measured (for stored values `means_of`).
+    """
     found = list(tests)
     on = clock.local(specimen.collected_at or specimen.received_at or clock.now()).date()
     person = lineage(session, specimen.person_id)
@@ -59,25 +80,68 @@ def background(session: Session, specimen: Specimen, tests: Iterable[Test]) -> B
     ids = [each.id for each in found]
     ranges, limits = ranges_of(session, ids), limits_of(session, ids)
     today = clock.today()
-    kinds = ("", specimen.specimen_type)
-    chosen_ranges = {
-        each: _applicable([row for row in ranges[each] if row.specimen_type in kinds], patient, today) for each in ids
-    }
-    chosen_limits = {each: _applicable(limits[each], patient, today) for each in ids}
+    told = _told(session, specimen, patient, on, [*_flat(ranges, ids), *_flat(limits, ids)])
+    facts = {each.id: _measured(told, each, (means or {}).get(each.id, _BY_HAND)) for each in found}
+    chosen = {each: choose_range(ranges[each], facts[each], today) for each in ids}
+    chosen_limits = {each: choose_limit(limits[each], facts[each], today) for each in ids}
     return Background(
         patient,
         on,
-        {key: _bounds(row) for key, row in chosen_ranges.items() if row is not None},
+        {key: bounds for key, choice in chosen.items() if (bounds := _chosen_bounds(choice)) is not None},
         {key: _critical(row) for key, row in chosen_limits.items() if row is not None},
         previous_results(session, patient, ids, besides=specimen.id),
+        facts,
     )
 
 
+def means_of(session: Session, results: Iterable[Result]) -> dict[uuid.UUID, Means]:
+    """How stored values were measured, by test: for judging them anew. A channel that is gone says no method."""
+    rows = [each for each in results if each.instrument_id is not None]
+    channels = select(InstrumentChannel.instrument_id, InstrumentChannel.code, InstrumentChannel.method).where(
+        InstrumentChannel.instrument_id.in_({each.instrument_id for each in rows}), InstrumentChannel.method != ""
+    )
+    methods = {(row.instrument_id, row.code): row.method for row in session.execute(channels)} if rows else {}
+    return {
+        each.test_id: Means(
+            instrument_code(session, each.instrument_id), methods.get((each.instrument_id, each.channel_code), "")
+        )
+        for each in rows
+    }
+
+
+_BY_HAND = Means()
 B = TypeVar("B", ReferenceRange, CriticalLimit)
 
 
-def _applicable(rows: Iterable[B], patient: Patient, on: date) -> B | None:
-    return catalog_rules.applicable(rows, sex=patient.sex, age=patient.age_days, on=on)
+def _flat(rows: Mapping[uuid.UUID, list[B]], ids: Iterable[uuid.UUID]) -> list[B]:
+    return [row for each in ids for row in rows[each]]
+
+
+def _told(
+    session: Session, specimen: Specimen, patient: Patient, on: date, bands: Iterable[ReferenceRange | CriticalLimit]
+) -> Facts:
+    """The person and the specimen; what the order tells besides only where a range or limit asks for it."""
+    facts = Facts(patient.sex, patient.age_days, specimen_type=specimen.specimen_type)
+    if not any(_asks_the_order(each) for each in bands):
+        return facts
+    order = session.get_one(Order, specimen.order_id)
+    return replace(
+        facts,
+        phase=order.cycle_phase,
+        gestation_weeks=weeks_on(order.gestation_weeks, clock.local(order.ordered_at).date(), on),
+        department_id=order.department_id,
+        diagnosis=order.diagnosis or "",
+    )
+
+
+def _asks_the_order(band: ReferenceRange | CriticalLimit) -> bool:
+    if isinstance(band, CriticalLimit):
+        return band.department_id is not None or bool(band.diagnosis)
+    return bool(band.phase) or band.gestation_min_weeks is not None or band.gestation_max_weeks is not None
+
+
+def _measured(facts: Facts, test: Test, means: Means) -> Facts:
+    return measured_by(facts, method=means.method or test.method, instrument=means.instrument)
 
 
 def previous_results(
@@ -112,13 +176,14 @@ def judged(test: Test, measured: Measured, known: Background) -> Verdict:
     if before is not None:
         quantity = None if before.number is None else Quantity(before.number, before.comparator)
         previous = Previous(quantity, taken_at(before))
-    return judge(
+    verdict = judge(
         measured,
         bounds=known.ranges.get(test.id),
         critical=known.criticals.get(test.id),
         delta=delta.limit_for(test.code, production=settings().environment == "production"),
         previous=previous,
     )
+    return replace(verdict, versions={**verdict.versions, "facts": known.facts[test.id].to_json()})
 
 
 def taken_at(result: Result) -> datetime:
@@ -130,6 +195,8 @@ def range_text(bounds: Bounds | None) -> str:
     """The range as a report prints it: ``4.0-10.0``, ``<5``, ``阴性``."""
     if bounds is None:
         return ""
+    if bounds.open:
+        return bounds.text
     if bounds.low is not None and bounds.high is not None:
         return f"{_plain(bounds.low)}-{_plain(bounds.high)}"
     if bounds.high is not None:
@@ -144,9 +211,22 @@ def _plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def _chosen_bounds(choice: Choice[ReferenceRange]) -> Bounds | None:
+    if choice.band is not None:
+        return _bounds(choice.band)
+    if not choice.open:
+        return None
+    shown = "；".join(f"{phase_label(each)} {range_text(_bounds(each))}" for each in choice.open)
+    first = choice.open[0]
+    state = "approved" if all(each.state == "approved" for each in choice.open) else first.state
+    return Bounds(str(first.id), first.version, state, text=shown, open=True)
+
+
 def _bounds(row: ReferenceRange) -> Bounds:
     return Bounds(str(row.id), row.version, row.state, row.low, row.high, row.text)
 
 
 def _critical(row: CriticalLimit) -> CriticalBounds:
-    return CriticalBounds(str(row.id), row.version, row.state, row.low, row.high, row.inclusive)
+    return CriticalBounds(
+        str(row.id), row.version, row.state, row.low, row.high, row.low_inclusive, high_inclusive=row.high_inclusive
+    )

@@ -40,11 +40,14 @@ class Known:
     ranges: dict[uuid.UUID, list[ReferenceRange]] = field(default_factory=dict)
     """Every band of every version, by test."""
     limits: dict[uuid.UUID, list[CriticalLimit]] = field(default_factory=dict)
+    instruments: dict[uuid.UUID, str] = field(default_factory=dict)
+    """Codes by id."""
 
     def clear(self) -> None:
         self.channels.clear()
         self.ranges.clear()
         self.limits.clear()
+        self.instruments.clear()
 
 
 def channels_of(session: Session, gateway: str, link: str) -> Channels | None:
@@ -84,6 +87,17 @@ def ranges_of(session: Session, test_ids: Collection[uuid.UUID]) -> dict[uuid.UU
 def limits_of(session: Session, test_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[CriticalLimit]]:
     """Every critical limit of these tests (at least)."""
     return _bands(session, CriticalLimit, _known(session).limits, test_ids)
+
+
+def instrument_code(session: Session, instrument_id: uuid.UUID | None) -> str:
+    """As ranges name it; "" for a value typed in."""
+    if instrument_id is None:
+        return ""
+    kept = _known(session).instruments
+    if instrument_id not in kept:
+        found = session.scalar(select(Instrument.code).where(Instrument.id == instrument_id))
+        kept[instrument_id] = found or ""
+    return kept[instrument_id]
 
 
 B = TypeVar("B", ReferenceRange, CriticalLimit)

@@ -174,9 +174,10 @@ def judge_again(session: Session, specimen_id: uuid.UUID, *, by: Signatory, vers
     authorise(by, "result.review")
     sheets.claim(session, specimen_id, version)
     specimen = session.get_one(Specimen, specimen_id, populate_existing=True)
-    results = _chosen_open(session, specimen_id)
+    results = list(_chosen_open(session, specimen_id))
     tests = {each.id: each for each in session.scalars(select(Test).where(Test.id.in_({r.test_id for r in results})))}
-    known = judging.background(session, specimen, list(tests.values()))
+    means = judging.means_of(session, results)
+    known = judging.background(session, specimen, list(tests.values()), means=means)
     was = {str(each.id): each.flag for each in results}
     for result in results:
         if result.state == ResultState.REVIEWED:
@@ -184,7 +185,7 @@ def judge_again(session: Session, specimen_id: uuid.UUID, *, by: Signatory, vers
         judge_row(result, tests[result.test_id], known)
     now = {str(each.id): each.flag for each in results}
     _recorded(session, by, "result.judge_again", specimen_id, before={"flags": was}, after={"flags": now})
-    return list(results)
+    return results
 
 
 def typed_result(session: Session, specimen: Specimen, match: Match, text: str, by: Signatory) -> Result:
@@ -198,6 +199,7 @@ def _typed(session: Session, specimen: Specimen, match: Match, text: str, by: Si
     judge_entries([entry], known, chosen_numbers(session, specimen.id))
     result = new_result(entry, specimen, known, received_at=clock.now())
     result.entered_by, result.channel_code, result.raw_value = by.id, None, None
+    result.source = "typed"
     return result
 
 

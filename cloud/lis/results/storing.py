@@ -17,6 +17,7 @@ from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results import judging
 from cloud.lis.results.entry import Entry, judge_entries, new_result, read
 from cloud.lis.results.events import ResultsReceived
+from cloud.lis.results.known import instrument_code
 from cloud.lis.results.matching import Lookup, Match
 from cloud.lis.results.model import OPEN_STATES, Result, ResultResend, ResultState
 from cloud.lis.results.notices import Placed, attach, is_picture, keep_messages
@@ -98,7 +99,12 @@ def store_results(
         entries.append(read(at, observation, match))
     if not entries:
         return []
-    known = judging.background(session, specimen, [each.match.test for each in entries])
+    code = instrument_code(session, instrument_id)
+    means = {
+        each.match.test.id: judging.Means(code, each.match.channel.method if each.match.channel else "")
+        for each in entries
+    }
+    known = judging.background(session, specimen, [each.match.test for each in entries], means=means)
     judge_entries(entries, known, chosen)
     added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
     insert_rows(session, added)

@@ -13,6 +13,7 @@ REASONS = {
     "no_value": N_("没有结果值"),
     "no_number": N_("不是数字：{text}"),
     "no_range": N_("没有适用的参考区间"),
+    "phase_unknown": N_("申请单未注明月经周期或孕周，列出各期参考区间，不作判断"),
     "not_comparable": N_("无法与参考区间比较：{text}"),
     "unit_unexpected": N_("单位与设定不符：{unit}"),
     "critical": N_("危急值（界限 {limit}）"),

@@ -45,6 +45,8 @@ class Bounds:
     low: Decimal | None = None
     high: Decimal | None = None
     text: str = ""
+    open: bool = False
+    """It depends on what nobody told (the phase of the cycle): `text` names every possibility, none is judged by."""
 
     @property
     def draft(self) -> bool:
@@ -53,7 +55,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class CriticalBounds:
-    """Beyond these somebody is called at once. `inclusive`: the limit itself is critical."""
+    """Beyond these somebody is called at once. `inclusive`: the limit itself is critical (`high_inclusive`: the high
+    one, where it is told apart)."""
 
     id: str
     version: int
@@ -61,6 +64,7 @@ class CriticalBounds:
     low: Decimal | None = None
     high: Decimal | None = None
     inclusive: bool = False
+    high_inclusive: bool | None = None
 
     @property
     def draft(self) -> bool:
@@ -155,8 +159,10 @@ def judge(
         reasons.append(Reason("no_number", holds=True, fields={"text": measured.text[:40]}))
     if bounds is None:
         reasons.append(Reason("no_range", holds=False))
+    elif bounds.open:
+        reasons.append(Reason("phase_unknown", holds=False))
     flag = flag_of(measured, comparable, bounds)
-    if bounds is not None and flag is Flag.NONE and measured.text:
+    if bounds is not None and not bounds.open and flag is Flag.NONE and measured.text:
         reasons.append(Reason("not_comparable", holds=True, fields={"text": measured.text[:40]}))
     crossed = crossed_critical(comparable, critical) if comparable and critical else None
     if crossed is not None:
@@ -188,7 +194,7 @@ def _instrument_reasons(measured: Measured) -> Iterable[Reason]:
 
 def flag_of(measured: Measured, quantity: Quantity | None, bounds: Bounds | None) -> Flag:
     """Low, high, normal or abnormal against `bounds`; NONE where there is nothing to compare."""
-    if bounds is None:
+    if bounds is None or bounds.open:
         return Flag.NONE
     if bounds.low is not None or bounds.high is not None:
         return _numeric_flag(quantity, bounds)
@@ -260,7 +266,8 @@ def crossed_critical(quantity: Quantity, limits: CriticalBounds) -> tuple[str, D
         if number < limits.low or at_limit:
             return "low", limits.low
     if limits.high is not None and sign not in ("<", "<="):
-        at_limit = number == limits.high and (limits.inclusive or sign == ">")
+        inclusive = limits.inclusive if limits.high_inclusive is None else limits.high_inclusive
+        at_limit = number == limits.high and (inclusive or sign == ">")
         if number > limits.high or at_limit:
             return "high", limits.high
     return None
