@@ -31,6 +31,8 @@ SLICES = (
     "lis.instruments",
     "lis.orders",
     "lis.specimens",
+    "lis.transport",
+    "lis.storage",
     "lis.worklists",
     "lis.qc",
     "lis.environment",

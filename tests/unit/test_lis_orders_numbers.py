@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloud.lis.orders.model import ITEM_MOVES, ItemState
 from cloud.lis.orders.numbers import check_digit_holds, with_check_digit
 from cloud.lis.orders.rules import each_test_once
-from cloud.lis.specimens import rules
+from cloud.lis.specimens import grouping, rules
 from cloud.lis.specimens.model import SPECIMEN_MOVES, SpecimenState, may_become
 
 numbers = st.integers(min_value=100_000_000, max_value=99_999_999_999)
@@ -55,12 +55,12 @@ def test_a_test_in_two_panels_is_done_once_for_the_panel_named_first() -> None:
 @pytest.mark.req("LIS-1")
 def test_tests_share_a_tube_by_container_and_specimen_and_tubes_come_in_the_order_of_draw() -> None:
     yellow, purple, items = uuid.uuid4(), uuid.uuid4(), [uuid.uuid4() for _ in range(4)]
-    plan = rules.tubes_for(
+    plan = grouping.tubes_for(
         [
-            rules.Need(items[0], purple, "blood", 60),
-            rules.Need(items[1], yellow, "serum", 30),
-            rules.Need(items[2], purple, "blood", 60),
-            rules.Need(items[3], purple, "plasma", 60),
+            grouping.Need(items[0], purple, "blood", 60),
+            grouping.Need(items[1], yellow, "serum", 30),
+            grouping.Need(items[2], purple, "blood", 60),
+            grouping.Need(items[3], purple, "plasma", 60),
         ]
     )
     assert [(each.tube_id, each.specimen_type, each.item_ids) for each in plan] == [
@@ -97,7 +97,11 @@ def test_no_specimen_leaves_an_end_state_and_every_state_can_be_reached() -> Non
     assert ends == {SpecimenState.REJECTED, SpecimenState.CANCELLED, SpecimenState.DONE}
     assert set(SPECIMEN_MOVES) == set(SpecimenState)
     assert all(may_become(each) for each in SpecimenState if each != SpecimenState.PRINTED)
-    assert may_become(SpecimenState.RECEIVED) == (SpecimenState.PRINTED, SpecimenState.COLLECTED)
+    assert may_become(SpecimenState.RECEIVED) == (
+        SpecimenState.PRINTED,
+        SpecimenState.COLLECTED,
+        SpecimenState.IN_TRANSIT,
+    )
     assert may_become(SpecimenState.DONE) == (SpecimenState.RECEIVED,)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Sequence, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.hospital.model import Campus, Department
+from cloud.kit import clock
 from cloud.kit.db import Base, Created, Identified
 from cloud.lis.catalog.model import Panel, Test
 from cloud.people.model import Person
@@ -110,3 +112,34 @@ class OrderItem(Identified, Created, Base):
     position: Mapped[int] = mapped_column(default=0)
     cancelled_at: Mapped[datetime | None]
     cancel_reason: Mapped[str | None]
+
+
+class OralState(StrEnum):
+    """What became of a request made by word of mouth."""
+
+    OPEN = "open"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    """The doctor says they did not ask for it."""
+
+
+class OralRequest(Identified, Base):
+    """Tests asked for by telephone or in person (口头医嘱, ISO 15189:2022 7.2.3): to be confirmed in writing."""
+
+    __tablename__ = "lab_oral_request"
+    __table_args__ = (Index("ix_lab_oral_request_open", "due_at", postgresql_where=text("state = 'open'")),)
+
+    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id), index=True)
+    tests: Mapped[list[Any]]
+    """Codes of panels and tests as they were asked for."""
+    asked_by: Mapped[str]
+    """The doctor, as they said their name."""
+    read_back: Mapped[bool]
+    taken_by: Mapped[str]
+    taken_at: Mapped[datetime] = mapped_column(default=clock.now)
+    due_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(16), default=OralState.OPEN)
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]
+    evidence: Mapped[str] = mapped_column(default="")
+    """How it was confirmed: the number of the written order, or who signed."""

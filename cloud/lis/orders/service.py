@@ -46,6 +46,7 @@ def place_order(
     by: str | None = None,
     visit_number: str | None = None,
     diagnosis: str | None = None,
+    collect_at: datetime | None = None,
 ) -> Order:
     """A new order, or the one that this placer number of this source already made (a HIS sends twice).
 
@@ -79,6 +80,7 @@ def place_order(
             ordered_by=ordered_by,
             visit_number=visit_number,
             diagnosis=diagnosis,
+            collect_at=collect_at,
         )
         .on_conflict_do_nothing(constraint="uq_lab_order_placer")
         .returning(Order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from cloud.kit.events import Event, event_type
@@ -18,6 +19,35 @@ class SpecimenCollected(Event):
     person_id: uuid.UUID
     accession: str
     priority: str
+
+
+@event_type
+@dataclass(frozen=True, kw_only=True)
+class SpecimenSent(Event):
+    """It left the ward, in a batch with this number."""
+
+    type: ClassVar[str] = "lis.specimens.specimen_sent"
+
+    order_id: uuid.UUID
+    person_id: uuid.UUID
+    accession: str
+    priority: str
+    batch: str
+
+
+@event_type
+@dataclass(frozen=True, kw_only=True)
+class TubeMovedByLine(Event):
+    """An assembly line put the tube into a rack, took it out, or threw it away (`action`)."""
+
+    type: ClassVar[str] = "lis.specimens.tube_moved_by_line"
+
+    action: str
+    rack: str
+    position: str
+    module: str
+    line: str
+    moved_at: datetime
 
 
 @event_type

@@ -1,44 +1,13 @@
-"""Pure decisions about specimens: which tests share a tube, and the coded reasons of a rejection."""
+"""Pure decisions about specimens: coded reasons of a defect, barcodes, and what a history of events amounts to."""
 
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import Any
 
 from cloud.web.i18n import mark as N_
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One ordered test and what it must be drawn into."""
-
-    item_id: uuid.UUID
-    tube_id: uuid.UUID
-    specimen_type: str
-    draw_order: int
-
-
-@dataclass(frozen=True, slots=True)
-class TubePlan:
-    """One tube to draw and the items it is for."""
-
-    tube_id: uuid.UUID
-    specimen_type: str
-    item_ids: tuple[uuid.UUID, ...]
-
-
-def tubes_for(needs: Iterable[Need]) -> list[TubePlan]:
-    """One tube for all tests that share container and specimen type, in the order of draw."""
-    groups: dict[tuple[int, uuid.UUID, str], list[uuid.UUID]] = {}
-    for need in needs:
-        groups.setdefault((need.draw_order, need.tube_id, need.specimen_type), []).append(need.item_id)
-    return [
-        TubePlan(tube_id, specimen_type, tuple(items))
-        for (_, tube_id, specimen_type), items in sorted(groups.items(), key=lambda each: (each[0][0], each[0][2]))
-    ]
 
 
 class RejectionReason(StrEnum):
@@ -106,3 +75,50 @@ def _is_padding(character: str) -> bool:
 def can_be_preprinted(barcode: str) -> bool:
     """3 to 32 of letters, digits, ``. _ / -``: what our label namespace and the analyzers' barcode readers take."""
     return _BARCODE.match(barcode) is not None
+
+
+BECOMES = {
+    "printed": "printed",
+    "aliquot_made": "received",
+    "collected": "collected",
+    "sent": "in_transit",
+    "received": "received",
+    "rejected": "rejected",
+    "cancelled": "cancelled",
+    "merged_away": "cancelled",
+    "done": "done",
+    "reopened": "received",
+}
+"""The state that an event says the specimen is in from then on; other events say nothing of it."""
+GOES_BACK = ("collection_undone", "sending_undone", "reception_undone", "rejection_undone")
+"""Events that name the state they lead back to (`detail.back_to`)."""
+GOES_TO = {
+    "stored": "stored",
+    "retrieved": "retrieved",
+    "found": "retrieved",
+    "discarded": "discarded",
+    "lost": "lost",
+}
+"""What an event says became of the tube itself."""
+
+
+def replay(events: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[str | None, str]:
+    """State and whereabouts that a history (types and details in the order they were written) amounts to.
+
+    What stands in the specimen's row must be exactly this: the row is a reading of its history.
+    """
+    state: str | None = None
+    whereabouts = "at_hand"
+    for type_, detail in events:
+        state = detail["back_to"] if type_ in GOES_BACK else BECOMES.get(type_, state)
+        whereabouts = GOES_TO.get(type_, whereabouts)
+    return state, whereabouts
+
+
+ANTICOAGULANTS = ("EDTA", "枸橼酸", "肝素", "草酸")
+"""Words of additives that keep blood from clotting."""
+
+
+def is_anticoagulated(additive: str, said: bool | None = None) -> bool:
+    """Whether a tube counts in the denominator of indicator 5 (需抗凝的标本): as said, else by its additive."""
+    return said if said is not None else any(word in additive for word in ANTICOAGULANTS)

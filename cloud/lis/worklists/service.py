@@ -29,7 +29,7 @@ LIFE = timedelta(hours=72)
 KEPT = timedelta(days=30)
 """How long expired revisions stay in the database."""
 _BELIEVABLE = 2**62
-MEASURABLE = (SpecimenState.COLLECTED, SpecimenState.RECEIVED)
+MEASURABLE = (SpecimenState.COLLECTED, SpecimenState.IN_TRANSIT, SpecimenState.RECEIVED)
 """A collected tube is on no worklist; one that stands on an analyzer is in the laboratory, scanned or not."""
 TO_BE_MEASURED = (ItemState.COLLECTED, ItemState.RECEIVED, ItemState.RESULTED)
 
