@@ -28,6 +28,7 @@ SLICES = (
     "notify",
     "people",
     "lis.catalog",
+    "lis.authority",
     "lis.instruments",
     "lis.orders",
     "lis.specimens",

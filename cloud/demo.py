@@ -5,14 +5,20 @@ May run again: what is there stays as it is. Patients and orders come from the s
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.config import settings
 from cloud.gateways import service as gateways
 from cloud.hospital import service as hospital
+from cloud.kit import clock
 from cloud.kit.db import begin
+from cloud.lis.authority import service as authority
+from cloud.lis.authority.model import AuthorityGrant
+from cloud.lis.authority.words import ACTS
 from cloud.lis.instruments import service as instruments
 from cloud.staff import service as staff
+from cloud.staff.roles import ROLES
 
 PASSWORD = "apricot-grove-demo"  # noqa: S105 - printed on the demo's first page; refused in production
 BOX = "demo-box"
@@ -42,6 +48,8 @@ ANALYZERS = (
     ("XN2", "Sysmex XN-1000 二号（串口）", "xn2", "sysmex_xn", "hematology"),
     ("BS1", "Mindray BS-480", "bs1", "mindray_bs", "chemistry"),
 )
+
+AUTHORITY_REASON = "演示数据：上岗考核合格"
 
 
 class NotInProduction(RuntimeError):
@@ -77,3 +85,31 @@ def _seed(session: Session) -> None:
             preset=driver,
             by="system",
         )
+    _authorise(session)
+
+
+def _authorise(session: Session) -> None:
+    """Every laboratory account may do for a year what its role allows, to all tests; from then on grants are needed.
+
+    Only where nobody has granted anything yet.
+    """
+    if session.scalar(select(AuthorityGrant.id).limit(1)) is not None:
+        return
+    today = clock.today()
+    for login, _name, roles in ACCOUNTS:
+        person = staff.account_by_login(session, login)
+        allowed = frozenset().union(*(ROLES[each] for each in roles))
+        acts = [act for act, (_label, permission) in ACTS.items() if permission in allowed]
+        if person is None or not acts or "result.review" not in allowed:
+            continue
+        authority.give(
+            session,
+            staff_id=person.id,
+            acts=acts,
+            scope="all",
+            valid_from=today,
+            valid_to=today.replace(year=today.year + 1, day=min(today.day, 28)),
+            reason=AUTHORITY_REASON,
+            by=None,
+        )
+    authority.set_enforced(session, act="", value=True, by=None, reason="演示数据：逐项授权已启用")

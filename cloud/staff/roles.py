@@ -24,6 +24,8 @@ PERMISSIONS = {
     "catalog.read": N_("查看项目字典"),
     "catalog.edit": N_("维护项目字典"),
     "catalog.approve": N_("批准参考范围"),
+    "authority.read": N_("查看人员授权"),
+    "authority.grant": N_("登记人员授权"),
     "gateway.read": N_("查看网关"),
     "gateway.configure": N_("配置网关"),
     "staff.admin": N_("管理账号"),
@@ -43,16 +45,21 @@ _BENCH = {
     "environment.read",
     "environment.acknowledge",
     "catalog.read",
+    "authority.read",
     "gateway.read",
 }
 
 ROLES: dict[str, frozenset[str]] = {
     "technician": frozenset(_BENCH),
     "reviewer": frozenset(_BENCH | {"result.release", "report.amend"}),
-    "director": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit", "catalog.approve", "audit.read"}),
+    "director": frozenset(
+        _BENCH | {"result.release", "report.amend", "catalog.edit", "catalog.approve", "authority.grant", "audit.read"}
+    ),
     "field_engineer": frozenset({"gateway.read", "gateway.configure", "environment.read", "catalog.read"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
-    "admin": frozenset({"staff.admin", "audit.read", "catalog.read", "gateway.read"}),
+    "admin": frozenset(
+        {"staff.admin", "authority.read", "authority.grant", "audit.read", "catalog.read", "gateway.read"}
+    ),
 }
 
 ROLE_NAMES = {

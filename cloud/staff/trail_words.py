@@ -24,6 +24,9 @@ KINDS = {
     "his_outbox": N_("HIS 去件"),
     "catalog_range": N_("参考范围"),
     "catalog_limit": N_("危急值界限"),
+    "authority": N_("人员授权"),
+    "authority_policy": N_("授权规则"),
+    "review_policy": N_("审核规则"),
 }
 ACTIONS = {
     "staff.create": N_("新建账号"),
@@ -58,6 +61,10 @@ ACTIONS = {
     "instrument.map": N_("设置项目通道"),
     "instrument.unmap": N_("删除项目通道"),
     "instrument.state": N_("修改仪器状态"),
+    "authority.grant": N_("登记人员授权"),
+    "authority.revoke": N_("撤销人员授权"),
+    "authority.refused": N_("无授权操作被拒绝"),
+    "authority.policy": N_("更改授权规则"),
     "order.place": N_("开立申请"),
     "order.add": N_("加做项目"),
     "order.cancel": N_("取消申请"),
