@@ -148,9 +148,11 @@ def his() -> None:
 def seed_catalog() -> None:
     """Load the starting test catalogue (drafts stay drafts)."""
     _prepare("seed-catalog")
+    from cloud.lis.calculation import load as formulas
     from cloud.lis.catalog import load
 
     load.run()
+    formulas.run()
 
 
 @program.command("seed-demo")

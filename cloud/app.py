@@ -37,6 +37,7 @@ SLICES = (
     "lis.worklists",
     "lis.qc",
     "lis.environment",
+    "lis.calculation",
     "lis.verification",
     "lis.results",
     "lis.critical",

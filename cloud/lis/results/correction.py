@@ -14,6 +14,7 @@ from cloud.kit import clock
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
+from cloud.lis.results import calculating
 from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.results.review import typed_result
@@ -57,6 +58,8 @@ def correct(
         _refuse_unfit(after, confirm_critical)
         _replace(session, before, after, by)
         done.append(Corrected(before, after))
+    # What is calculated from them and not corrected along stands beside its released value, listed for an amendment.
+    calculating.follow(session, specimen)
     return done
 
 

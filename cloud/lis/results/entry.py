@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from cloud.kit import clock
 from cloud.lis.catalog.model import Test
@@ -16,7 +17,7 @@ from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification import consistency
-from cloud.lis.verification.rules import Bounds, Measured, Verdict, across
+from cloud.lis.verification.rules import Bounds, Measured, Reason, Verdict, across
 from cloud.lis.verification.values import convert
 from protocols.model import Observation, Quantity
 
@@ -118,6 +119,24 @@ def write_verdict(result: Result, verdict: Verdict, bounds: Bounds | None) -> No
     result.range_low = bounds.low if bounds else None
     result.range_high = bounds.high if bounds else None
     result.range_text = range_text(bounds)
+    _keep_calculation(result)
+
+
+def _keep_calculation(result: Result) -> None:
+    """What is true of a calculated value besides its number: its formula, and which operands still wait."""
+    calculation = result.details.get("calculation")
+    if calculation is None:
+        return
+    reasons = result.decision["reasons"]
+    if calculation.get("code"):
+        failed = {"code": calculation["code"], "fields": calculation["fields"]}
+        reasons = [Reason("not_calculated", holds=True, fields=failed).to_json()]
+    if calculation["waiting"]:
+        reasons = [*reasons, Reason("operand_held", holds=True, fields={"tests": calculation["waiting"]}).to_json()]
+    versions = {**result.decision["versions"], "formula": calculation["formula"]}
+    result.decision = {"reasons": reasons, "versions": versions}
+    result.held = any(each["holds"] for each in reasons)
+    result.draft = result.draft or calculation["formula"]["state"] == "draft"
 
 
 def same_unit(sent: str, expected: str) -> bool:
@@ -131,8 +150,10 @@ def _unit_key(unit: str) -> str:
     return _POWER_OF_TEN.sub(r"10^\1", key).removeprefix("x").removeprefix("*")
 
 
-def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_at: datetime) -> Result:
-    """The row of a judged entry; run, choice and origin are the caller's."""
+def new_result(
+    entry: Entry, specimen: Specimen, known: Background, *, received_at: datetime, details: dict[str, Any] | None = None
+) -> Result:
+    """The row of a judged entry; run, choice and origin are the caller's. `details`: besides the instrument's own."""
     verdict, measured, test = entry.verdict, entry.measured, entry.match.test
     if verdict is None:
         raise ValueError("an entry is judged before it becomes a row")
@@ -156,7 +177,8 @@ def new_result(entry: Entry, specimen: Specimen, known: Background, *, received_
         previous_at=previous.observed_at or previous.received_at if previous else None,
         instrument_flags=list(observation.flags),
         comments=list(observation.comments),
-        details={name: getattr(observation, name) for name in _DETAILS if getattr(observation, name) is not None},
+        details={name: getattr(observation, name) for name in _DETAILS if getattr(observation, name) is not None}
+        | (details or {}),
         instrument_run=observation.run,
         observed_at=measured.taken_at,
         observed_at_raw=observation.observed_at,

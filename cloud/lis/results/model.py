@@ -62,6 +62,11 @@ class Result(Identified, Created, Base):
             "received_at",
             postgresql_where=text("chosen AND state = 'released'"),
         ),
+        Index(
+            "ix_lab_result_recalculated",
+            "received_at",
+            postgresql_where=text("source = 'calculated' AND after_release AND state = 'received'"),
+        ),
     )
 
     order_item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_order_item.id"), index=True)
@@ -70,7 +75,11 @@ class Result(Identified, Created, Base):
     test_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_test.id"))
 
     instrument_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("lab_instrument.id"))
-    """Empty: typed in by `entered_by`."""
+    """Empty: typed in by `entered_by`, or calculated."""
+    source: Mapped[str] = mapped_column(String(12), default="instrument", server_default="instrument")
+    """``instrument``, ``typed`` or ``calculated``."""
+    formula_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("lab_formula.id"))
+    """The version that calculated it; its operands stand in `details["calculation"]`."""
     inbox_id: Mapped[uuid.UUID | None]
     ordinal: Mapped[int] = mapped_column(default=0)
     channel_code: Mapped[str | None]

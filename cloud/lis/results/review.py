@@ -19,7 +19,7 @@ from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import judging, sheets
+from cloud.lis.results import calculating, judging, sheets
 from cloud.lis.results.entry import judge_entries, judge_row, new_result, read
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import OPEN_STATES, Result, ResultState
@@ -49,6 +49,7 @@ def mark_reviewed(
         result.move_to(ResultState.REVIEWED)
         result.reviewed_by, result.reviewed_by_name, result.reviewed_at = by.id, by.name, clock.now()
     _recorded(session, by, "result.review", specimen_id, after={"results": _ids(waiting)})
+    _follow(session, specimen_id)
     return waiting
 
 
@@ -78,6 +79,7 @@ def request_rerun(
         result.move_to(ResultState.RECEIVED)
     result.rerun_requested_at = clock.now()
     _recorded(session, by, "result.rerun", specimen_id, after={"results": _ids([result])}, reason=reason or None)
+    _follow(session, specimen_id)
     return result
 
 
@@ -92,6 +94,7 @@ def withdraw_rerun(
         raise Conflict("rerun.none", N_("这条结果没有要求复检。"))
     result.rerun_requested_at = None
     _recorded(session, by, "result.rerun_withdrawn", specimen_id, after={"results": _ids([result])})
+    _follow(session, specimen_id)
     return result
 
 
@@ -115,6 +118,7 @@ def choose(
     result.chosen = True
     was = {"results": _ids([before])} if before is not None else None
     _recorded(session, by, "result.choose", specimen_id, before=was, after={"results": _ids([result])}, reason=why)
+    _follow(session, specimen_id)
     return result
 
 
@@ -153,7 +157,7 @@ def enter(
     settle_choice(session, [result])
     before = {"value": earlier[-1].value_text, "result": str(earlier[-1].id)} if earlier else None
     after = {"value": text, "result": str(result.id), "test": test.code}
-    announce_results(session, specimen, [result])
+    announce_results(session, specimen, [result, *calculating.follow(session, specimen, changed={test.code})])
     record(
         session,
         actor=actor(by),
@@ -211,6 +215,13 @@ def comment(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version:
         raise Invalid("comment.long", N_("备注不超过 1000 字。"))
     before, sheet.comment = sheet.comment, text.strip() or None
     _recorded(session, by, "result.comment", specimen_id, before={"comment": before}, after={"comment": sheet.comment})
+
+
+def _follow(session: Session, specimen_id: uuid.UUID) -> None:
+    """The calculated tests after a change of choice: another value, none while an operand is measured again, or the
+    same one whose operand a person has seen now."""
+    specimen = session.get_one(Specimen, specimen_id)
+    announce_results(session, specimen, calculating.follow(session, specimen))
 
 
 def _chosen_open(session: Session, specimen_id: uuid.UUID) -> Sequence[Result]:

@@ -6,25 +6,27 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, or_, select, update
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from cloud.kit.bulk import insert_rows
 from cloud.kit.events import publish
 from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
-from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import judging
+from cloud.lis.results import calculating, judging
+from cloud.lis.results.choosing import choose_newest, chosen_numbers, items_resulted, settle_choice
 from cloud.lis.results.entry import Entry, judge_entries, new_result, read
 from cloud.lis.results.events import ResultsReceived
 from cloud.lis.results.known import instrument_code
 from cloud.lis.results.matching import Lookup, Match
-from cloud.lis.results.model import OPEN_STATES, Result, ResultResend, ResultState
+from cloud.lis.results.model import Result, ResultResend
 from cloud.lis.results.notices import Placed, attach, is_picture, keep_messages
 from cloud.lis.results.source import MessageSource
 from cloud.lis.results.strays import Stray, keep_strays
 from cloud.lis.specimens.model import Specimen
 from protocols.model import Observation
+
+__all__ = ["choose_newest", "chosen_numbers", "settle_choice", "store_observations", "store_results"]
 
 
 @dataclass(slots=True)
@@ -108,10 +110,11 @@ def store_results(
     judge_entries(entries, known, chosen)
     added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
     insert_rows(session, added)
-    _items_resulted(session, added)
+    items_resulted(session, added)
+    calculated = calculating.follow(session, specimen, changed={each.match.test.code for each in entries})
     stored.matched += len(added)
     stored.after_release += sum(each.after_release for each in added)
-    announce_results(session, specimen, added)
+    announce_results(session, specimen, [*added, *calculated])
     return added
 
 
@@ -159,46 +162,6 @@ def _made(
     return result
 
 
-def choose_newest(result: Result, item: OrderItem, earlier: Sequence[Result], *, late: bool = False) -> None:
-    """The newest run of an unreleased item is the chosen one and waits for review; after release nothing moves by
-    itself. A `late` value displaces nothing that the laboratory received after it.
-    """
-    result.run = len(earlier) + 1
-    result.state, result.chosen, result.after_release = ResultState.RECEIVED, True, False
-    if item.state == ItemState.RELEASED:
-        result.after_release, result.chosen = True, False
-        return
-    if late and any(each.chosen and each.received_at > result.received_at for each in earlier):
-        result.state, result.chosen = ResultState.SUPERSEDED, False
-        return
-    for before in earlier:
-        if before.chosen:
-            before.chosen = False
-            if before.state in OPEN_STATES:
-                before.move_to(ResultState.SUPERSEDED)
-
-
-def settle_choice(session: Session, added: Sequence[Result]) -> None:
-    """Write new rows after the choices they end: at most one is chosen at every moment. Items become resulted."""
-    session.flush()
-    session.add_all(added)
-    session.flush()
-    _items_resulted(session, added)
-
-
-def _items_resulted(session: Session, added: Sequence[Result]) -> None:
-    ids = list({each.order_item_id for each in added if not each.after_release})
-    session.execute(_RESULTED, {"items": ids}, execution_options={"synchronize_session": False})
-
-
-_RESULTED = (
-    update(OrderItem)
-    .where(OrderItem.id == any_(bindparam("items", type_=ARRAY(Uuid(as_uuid=True)))))
-    .where(OrderItem.state == ItemState.RECEIVED)
-    .values(state=ItemState.RESULTED)
-)
-
-
 def resent_of(earlier: Sequence[Result], instrument_id: uuid.UUID | None, observation: Observation) -> Result | None:
     """The result that the instrument sends a second time, if it is one: alike in all that it says of the measurement.
 
@@ -221,16 +184,6 @@ def resent_of(earlier: Sequence[Result], instrument_id: uuid.UUID | None, observ
         if same and (told_apart or row.rerun_requested_at is None):
             return row
     return None
-
-
-def chosen_numbers(session: Session, specimen_id: uuid.UUID) -> dict[str, Result]:
-    """The chosen results of a specimen by test code, in the catalogue's unit: what new values have to agree with."""
-    rows = session.execute(
-        select(Test.code, Result)
-        .join(Result, Result.test_id == Test.id)
-        .where(Result.specimen_id == specimen_id, Result.chosen, Result.unit == Test.unit)
-    )
-    return {row.code: row.Result for row in rows}
 
 
 def announce_results(session: Session, specimen: Specimen, added: Sequence[Result]) -> None:

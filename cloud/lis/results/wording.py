@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cloud.lis.calculation.wording import outcome_sentence
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 
@@ -19,6 +20,7 @@ REASONS = {
     "critical": N_("危急值（界限 {limit}）"),
     "delta": N_("与上次相差过大"),
     "part_exceeds_whole": N_("部分大于总量：{tests}"),
+    "operand_held": N_("算式所用的项目尚待核对：{tests}"),
     "differential_sum": N_("五分类合计 {sum}%，不是 100%"),
 }
 UNMATCHED = {
@@ -41,6 +43,8 @@ STATES = {
 
 def reason_text(reason: dict[str, Any]) -> str:
     """One reason of a verdict as a sentence."""
+    if reason["code"] == "not_calculated":
+        return outcome_sentence(reason["fields"]["code"], reason["fields"]["fields"])
     fields = {
         key: "、".join(value) if isinstance(value, list) else _plain(value) for key, value in reason["fields"].items()
     }
