@@ -85,7 +85,10 @@ class Daemon:
             return health.snapshot({"connected": forwarder.connected, "reason": forwarder.reason, **forwarder.counts})
 
         def report() -> None:
-            write_snapshot(self._config.status_file, snapshot())
+            try:
+                write_snapshot(self._config.status_file, snapshot())
+            except OSError as error:  # a disk that is full or gone: the box goes on, its page and the cloud hear it
+                log.warning("status.not_written", reason=str(error))
 
         async def take(config: BoxConfig) -> None:
             self._config = config

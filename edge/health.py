@@ -9,12 +9,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge import supervise
+from edge import logs, supervise
 from edge.clock import Clock
 from edge.config import BoxConfig
 from edge.interpreter import software_version
@@ -26,6 +27,9 @@ from protocols.uplink.envelope import GatewayState, LinkState
 
 WRITE_EVERY_S = 2.0
 STALE_AFTER_S = 15.0
+_BLOCK_BYTES, _SPARE_BYTES = 4096, 1024
+"""The file takes whole blocks, with room for a longer state."""
+_TRIES, _AGAIN_S = 5, 0.02
 
 
 class Health:
@@ -92,6 +96,7 @@ class Health:
             **state,
             "configuration": dict(self.configuration()),
             "tasks": supervise.report(),
+            "log_lines_lost": logs.lines.lost,
             "cloud": dict(cloud),
             "store": {
                 "path": str(self._store.path),
@@ -104,23 +109,44 @@ class Health:
 
 
 def write_snapshot(file: Path, snapshot: Mapping[str, Any]) -> None:
-    """Whole or not at all, and not synced: after a power cut nobody asks for it."""
+    """Whole or not at all, and not synced: after a power cut nobody asks for it.
+
+    On a full disk over the old one, in its blocks: just then somebody will look. Raises `OSError` where it has none.
+    """
+    text = json.dumps(snapshot, ensure_ascii=False).encode()
+    data = text.ljust(-(-(len(text) + _SPARE_BYTES) // _BLOCK_BYTES) * _BLOCK_BYTES)
     temporary = file.with_name(file.name + ".new")
-    temporary.write_text(json.dumps(snapshot, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(file)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(file)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        if len(text) > file.stat().st_size:
+            raise
+        with file.open("r+b") as old:
+            old.write(text.ljust(file.stat().st_size))
 
 
 def read_snapshot(config: BoxConfig, now: Callable[[], float] = time.time) -> tuple[dict[str, Any] | None, str]:
     """What the box last said, and why it is not to be believed ("" when it is)."""
     file = config.status_file
     try:
-        text = file.read_text(encoding="utf-8")
         age_s = now() - file.stat().st_mtime
+        snapshot = _read_whole(file)
     except OSError:
         return None, f"there is no state at {file}: the daemon has not run with this configuration"
-    snapshot: dict[str, Any] = json.loads(text)
     if not is_open(config.store.path):
         return snapshot, f"the daemon does not run; this is its state of {age_s:.0f} s ago"
     if age_s > STALE_AFTER_S:
         return snapshot, f"the daemon hangs: its state is {age_s:.0f} s old"
     return snapshot, ""
+
+
+def _read_whole(file: Path) -> dict[str, Any]:
+    """Once more where it is just being written over."""
+    for _ in range(_TRIES):
+        with suppress(ValueError):
+            found: dict[str, Any] = json.loads(file.read_bytes())
+            return found
+        time.sleep(_AGAIN_S)
+    raise OSError(f"{file} is cut off")

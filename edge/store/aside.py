@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -24,12 +23,12 @@ import structlog
 
 from edge.store import schema
 from edge.store.ledger import open_frame_rows
-from edge.store.pages import DamagedFile, Row
+from edge.store.pages import DamagedFile
+from edge.store.remains import closed_frames, frame_of, is_epoch, is_name, link_of, newest
 from edge.store.rows import FrameRow, LinkRow, Positions
 
 _FIRST_PAGES = 64
 """The small tables were made first."""
-_EPOCH = re.compile(r"^[0-9a-f]{16}$")
 _SMALLEST_ROW = 16
 _GREAT_TABLES = ("box", "link", "journal", "outbox")
 
@@ -238,55 +237,37 @@ def read_positions(damaged: Path, spare: Positions | None) -> Positions:
     """From the pages of the small tables; from the side file and the indexes where those are the damaged ones."""
     with DamagedFile(damaged) as pages:
         numbers = {*range(1, min(_FIRST_PAGES, pages.page_count) + 1), *pages.newer_pages()}
-        rows = [row for number in sorted(numbers) for row in pages.rows(number)]
-        size = pages.page_count * schema.PAGE_BYTES
-    links = {each.name: each for each in map(link_of, rows) if each is not None}
-    named = {str(v[0]): int(str(v[1])) for v in (row.values for row in rows) if _is_name(v)}
+        rows = {number: list(pages.rows(number)) for number in sorted(numbers)}
+        size, log = pages.page_count * schema.PAGE_BYTES, pages.log
+    found = [row for each in rows.values() for row in each]
+    links = newest([each for each in map(link_of, found) if each is not None])
+    named = {str(v[0]): int(str(v[1])) for v in (row.values for row in found) if is_name(v)}
     if spare is not None:
         named |= {each.name: each.id for each in spare.links}
-    certain = True
+    # Where the log is broken, the last that a link's row said may be what the bad sector took.
+    certain = not log.beyond or all(page in log.sure for page, each in rows.items() if any(map(link_of, each)))
     for name, id_ in named.items():
         if name not in links:
             known = next((each for each in spare.links if each.name == name), None) if spare else None
             links[name], sure = _last_known(damaged, id_, known or LinkRow(id_, name))
             certain = certain and sure
-    epoch = next((str(row.values[1]) for row in rows if _is_epoch(row)), spare.epoch if spare else None)
+    epoch = next((str(row.values[1]) for row in found if is_epoch(row)), spare.epoch if spare else None)
     open_frames = _open_frames(damaged)
-    newest = _one(damaged, "SELECT max(id) FROM journal")
+    if log.beyond:  # SQLite told of them as they were before the break
+        closed_since = closed_frames(found, {each.id: each.closed_through for each in links.values()})
+        open_frames = [each for each in open_frames if not closed_since(each)]
+    newest_id = _one(damaged, "SELECT max(id) FROM journal") if not log.beyond else None
     closed = [each.closed_through for each in links.values()]
-    highest = max([0, spare.next_id if spare else 0, *closed, *(each[0] for each in open_frames)])
-    next_id = newest + 1 if newest is not None and newest >= highest - 1 else highest + size // _SMALLEST_ROW
+    ids = [frame[0] for frame in map(frame_of, found) if frame is not None]
+    highest = max([0, spare.next_id if spare else 0, *closed, *ids, *(each[0] for each in open_frames)])
+    certainly_highest = newest_id is not None and newest_id >= highest - 1
+    next_id = newest_id + 1 if newest_id is not None and certainly_highest else highest + size // _SMALLEST_ROW
     return Positions(
         epoch=epoch or schema.new_epoch(),
         links=list(links.values()),
         open_frames=open_frames,
         next_id=next_id,
         certain=certain and epoch is not None and bool(links or spare or not size),
-    )
-
-
-def link_of(row: Row) -> LinkRow | None:
-    """A row of the table `link`, if it is one."""
-    values = row.values
-    if row.rowid is None or len(values) not in (7, 8) or not isinstance(values[1], str):
-        return None
-    if not all(isinstance(each, int) for each in values[2:6]) or not isinstance(values[6], int | None):
-        return None
-    last, through, closed = (int(str(each)) for each in values[2:5])
-    return LinkRow(row.rowid, values[1], last, through, closed, values[6])
-
-
-def _is_name(values: tuple[object, ...]) -> bool:
-    """An entry of the index over the names of links."""
-    return len(values) == 2 and isinstance(values[0], str) and isinstance(values[1], int)
-
-
-def _is_epoch(row: Row) -> bool:
-    return (
-        row.rowid is None
-        and len(row.values) == 2
-        and row.values[0] == "epoch"
-        and bool(_EPOCH.match(str(row.values[1])))
     )
 
 

@@ -1,8 +1,9 @@
 """A damaged SQLite file read page by page, without SQLite, for the rows that are still on it.
 
 Every page that looks like the leaf of a tree is read by itself, so that a lost inner page or a lost header hides
-nothing. Pages in the write-ahead log are newer than those in the file. Nothing is trusted: what does not fit is skipped
-and counted; whether a row is right is told by its own CRC, elsewhere.
+nothing. Pages in the write-ahead log are newer than those in the file. Where a sector of the log went bad, the copy of
+a page from before it and the one from behind it are both read: each may have rows that the other lost. Nothing is
+trusted: what does not fit is skipped and counted; whether a row is right is told by its own CRC, elsewhere.
 
 Source: https://www.sqlite.org/fileformat2.html, sections 1.3 to 1.6, 2 and 4.
 """
@@ -18,9 +19,9 @@ from types import TracebackType
 from typing import Self
 
 from edge.store.schema import PAGE_BYTES
+from edge.store.wal import Log, read_log
 
 _INNER_INDEX, _LEAF_INDEX, _LEAF_TABLE = 0x02, 0x0A, 0x0D
-_WAL_HEADER, _WAL_FRAME = 32, 24
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _LONGEST_ROW = 256 * 1024 * 1024
 
@@ -42,9 +43,9 @@ class DamagedFile:
         self._file = os.open(path, os.O_RDONLY)
         wal = path.with_name(path.name + "-wal")
         self._wal = os.open(wal, os.O_RDONLY) if wal.exists() else None
-        self._newer = _pages_of_wal(self._wal) if self._wal is not None else {}
+        self.log = read_log(self._wal) if self._wal is not None else Log()
         in_file = -(-os.fstat(self._file).st_size // PAGE_BYTES)
-        self.page_count = max([in_file, *self._newer])
+        self.page_count = max([in_file, *self.log.kept, *self.log.beyond])
         self.unreadable = 0
         """Pages that the disk would not give, and cells that are no record."""
 
@@ -58,7 +59,7 @@ class DamagedFile:
 
     def newer_pages(self) -> list[int]:
         """Pages that stand in the write-ahead log."""
-        return sorted(self._newer)
+        return sorted({*self.log.kept, *self.log.beyond})
 
     def free_pages(self) -> set[int]:
         """Pages that hold nothing any more, as far as their list can be followed: what is on them was deleted."""
@@ -77,9 +78,23 @@ class DamagedFile:
             trunk = following
         return found
 
-    def rows(self, number: int) -> Iterator[Row]:
-        """The records on one page; none where it is no page of a tree."""
-        page = self._page(number)
+    def rows(self, number: int, *, doubtful: bool = False) -> Iterator[Row]:
+        """The records on one page; none where it is no page of a tree. Where they differ the first copy is right.
+
+        `doubtful`: also from copies in a broken log that may be damaged.
+        """
+        yield from self._rows(number, self._page(number))
+        yield from self.behind_the_break(number, doubtful=doubtful)
+
+    def behind_the_break(self, number: int, *, doubtful: bool = False) -> Iterator[Row]:
+        """The records on this page's copies that a broken log has behind its first bad frame."""
+        copies = [self.log.beyond[number]] if number in self.log.beyond else []
+        if doubtful:
+            copies += reversed(self.log.doubtful.get(number, ()))
+        for each in copies:
+            yield from self._rows(number, self._of_log(each))
+
+    def _rows(self, number: int, page: bytes) -> Iterator[Row]:
         start = 100 if number == 1 else 0
         if len(page) < PAGE_BYTES or page[start] not in (_LEAF_TABLE, _LEAF_INDEX, _INNER_INDEX):
             return
@@ -97,12 +112,15 @@ class DamagedFile:
 
     def _page(self, number: int) -> bytes:
         try:
-            if number in self._newer and self._wal is not None:
-                return os.pread(self._wal, PAGE_BYTES, self._newer[number])
+            if number in self.log.kept:
+                return self._of_log(self.log.kept[number])
             return os.pread(self._file, PAGE_BYTES, (number - 1) * PAGE_BYTES)
         except OSError:  # a bad sector
             self.unreadable += 1
             return b""
+
+    def _of_log(self, at: int) -> bytes:
+        return os.pread(self._wal, PAGE_BYTES, at) if self._wal is not None else b""
 
     def _cell(self, page: bytes, at: int, kind: int) -> Row:
         if kind == _INNER_INDEX:
@@ -179,34 +197,3 @@ def _value(payload: bytes, kind: int, at: int) -> tuple[Value, int]:
     if kind in (0, 8, 9):
         return (None, 0, 1)[(0, 8, 9).index(kind)], at
     raise ValueError("no such kind of value")
-
-
-def _pages_of_wal(wal: int) -> dict[int, int]:
-    """Page → where its newest committed copy stands in the log. Stops where SQLite's own recovery would."""
-    header = os.pread(wal, _WAL_HEADER, 0)
-    if len(header) < _WAL_HEADER or header[:4] not in (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"):
-        return {}
-    order = ">" if header[3] & 1 else "<"
-    sums = _checksum(header[:24], order, 0, 0)
-    found: dict[int, int] = {}
-    uncommitted: dict[int, int] = {}
-    at = _WAL_HEADER
-    while len(frame := os.pread(wal, _WAL_FRAME + PAGE_BYTES, at)) == _WAL_FRAME + PAGE_BYTES:
-        sums = _checksum(frame[_WAL_FRAME:], order, *_checksum(frame[:8], order, *sums))
-        if frame[8:16] != header[16:24] or frame[16:24] != struct.pack(">II", *sums):
-            break
-        number, size_after = struct.unpack_from(">II", frame)
-        uncommitted[number] = at + _WAL_FRAME
-        if size_after:
-            found.update(uncommitted)
-            uncommitted = {}
-        at += _WAL_FRAME + PAGE_BYTES
-    return found
-
-
-def _checksum(data: bytes, order: str, first: int, second: int) -> tuple[int, int]:
-    words = struct.unpack(f"{order}{len(data) // 4}I", data)
-    for position in range(0, len(words), 2):
-        first = (first + words[position] + second) & 0xFFFFFFFF
-        second = (second + words[position + 1] + first) & 0xFFFFFFFF
-    return first, second

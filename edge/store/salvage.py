@@ -18,13 +18,12 @@ import structlog
 from edge.errors import StoreError
 from edge.store.aside import Aside
 from edge.store.ledger import Ledger
-from edge.store.pages import DamagedFile, Row, Value
+from edge.store.pages import DamagedFile, Value
 from edge.store.rebuild import Rebuild
+from edge.store.remains import frame_of, is_order, outbox_values
 from edge.store.rows import FrameRow
 from edge.store.schema import as_text, connect
 
-_JOURNAL, _OUTBOX_AT_FIRST, _OUTBOX = 6, 13, 15
-"""Columns; a row has those that the table had when it was written."""
 _BATCH_BYTES, _BATCH_ROWS = 256 * 1024, 200
 _PAUSE_S = 0.002
 """After each page that held rows, so that the links have the interpreter first."""
@@ -86,14 +85,16 @@ class Salvage:
             if self._stop.is_set():
                 raise Stopped
             self._aside.pages_read = number
-            for row in pages.rows(number) if number not in free else ():
-                if (frame := _frame(row)) is not None:
+            for row in (
+                pages.behind_the_break(number, doubtful=True) if number in free else pages.rows(number, doubtful=True)
+            ):
+                if (frame := frame_of(row)) is not None:
                     frames.append(frame)
                     size += len(frame[5])
-                elif (message := _outbox_values(row)) is not None:
+                elif (message := outbox_values(row)) is not None:
                     messages.append(message)
                     size += sum(len(each) for each in message if isinstance(each, str | bytes))
-                elif row.rowid is None and _is_order(row.values):
+                elif row.rowid is None and is_order(row.values):
                     orders.append(row.values)
             if size > _BATCH_BYTES or len(frames) + len(messages) > _BATCH_ROWS:
                 self._add(frames, messages)
@@ -135,28 +136,3 @@ class Salvage:
 
         if orders:
             self.write(work)
-
-
-def _frame(row: Row) -> FrameRow | None:
-    """A row of the journal, if it is one. Its CRC goes with it: a damaged one is known as such later."""
-    values = row.values
-    if row.rowid is None or len(values) != _JOURNAL or not isinstance(values[5], bytes):
-        return None
-    if not all(isinstance(each, int) for each in values[1:5]):
-        return None
-    link, received_at, sure, crc = (int(str(each)) for each in values[1:5])
-    return row.rowid, link, received_at, bool(sure), crc, values[5]
-
-
-def _outbox_values(row: Row) -> tuple[Value, ...] | None:
-    """The columns of an outbox row without its id; those that came later are empty in an old one."""
-    values = row.values
-    if row.rowid is None or len(values) < _OUTBOX_AT_FIRST:
-        return None
-    if not (isinstance(values[1], int) and isinstance(values[2], int) and isinstance(values[9], str)):
-        return None
-    return (*values, None, None)[1:_OUTBOX]
-
-
-def _is_order(values: tuple[Value, ...]) -> bool:
-    return len(values) == 5 and [type(each) for each in values] == [str, str, int, int, str]

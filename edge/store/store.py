@@ -23,7 +23,7 @@ import structlog
 
 from edge.clock import Moment
 from edge.errors import StoreBusy, StoreError, StoreFull
-from edge.store import aside, orders, schema
+from edge.store import aside, orders, schema, wal
 from edge.store.ledger import Ledger
 from edge.store.mending import Mending
 from edge.store.reader import Reader
@@ -75,6 +75,9 @@ class Store:
         try:
             unclean = path.with_name(path.name + "-wal").exists()
             if aside.interrupted(path) is not None:
+                aside.set_aside(path, None, max_bytes)
+            elif unclean and wal.drops_commits(path):
+                log.error("store.log_damaged", log=path.name + "-wal")
                 aside.set_aside(path, None, max_bytes)
             self._writer = self._opened(loop, group_wait_s)
             self.mending = Mending(self, self._mended)

@@ -213,7 +213,7 @@ class PlayedCloud:
             "report": str(self._report),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.drain", "--play-cloud", json.dumps(given)], cwd=_ROOT
+            [sys.executable, "-m", "tests.bench.drain", "--play-cloud", json.dumps(given)], cwd=_ROOT, process_group=0
         )
         eventually(self._report.with_suffix(".ready").exists, within_s=30, what="the stand-in cloud listens")
 
@@ -270,7 +270,7 @@ class RealCloud:
         written = folder / "ingest.log"
         with written.open("ab") as log:
             command = [sys.executable, "-m", "cloud", "ingest", "--worker-id", "bench"]
-            self._process = subprocess.Popen(command, cwd=_ROOT, stderr=log, stdout=log)
+            self._process = subprocess.Popen(command, cwd=_ROOT, stderr=log, stdout=log, process_group=0)
         eventually(
             lambda: written.read_text().count("partition_connected") == 4, within_s=60, what="the worker has connected"
         )

@@ -37,7 +37,7 @@ class Fault:
 FAULTS = {
     "kill": Fault(box_faults.kill, 1000, 12),
     "power": Fault(box_faults.power, 10_000, 300),
-    "full": Fault(box_faults.full, 5, 1),
+    "full": Fault(box_faults.full, 6, 2),
     "page": Fault(box_faults.page, 20, 3),
     "broker": Fault(cloud_faults.broker, 50, 4),
     "thirty-days": Fault(cloud_faults.thirty_days, 30_000, 2000),
@@ -78,14 +78,19 @@ def main() -> int:
     if unknown := [each for each in arguments.names if each not in FAULTS]:
         parser.error(f"no fault called {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
     asked = {"kill": arguments.kills, "power": arguments.cuts, "thirty-days": arguments.backlog}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell leaves it ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background a shell leaves the first ignored
+        signal.signal(number, signal.default_int_handler)
     rows = []
     print(f"seed {arguments.seed}")
     show_head()
     for name in arguments.names or FAULTS:
         fault = FAULTS[name]
         many = asked.get(name) or (fault.quick if arguments.quick else fault.full)
-        rows.append(strike(name, arguments.quick, many, arguments.seed))
+        try:
+            rows.append(strike(name, arguments.quick, many, arguments.seed))
+        except KeyboardInterrupt:  # its processes have ended and its disk is unmounted by now
+            print(f"stopped during {name}")
+            return 130
         show(rows[-1])
     bad = [each.fault for each in rows if not each.good]
     print(

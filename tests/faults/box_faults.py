@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import time
@@ -94,11 +95,23 @@ def power(row: Row, quick: bool, cuts: int) -> None:
 # ---------------------------------------------------------------------- its disk
 
 
+_MOUNTED_AS = "xinglin-faults-"
+
+
+def _unmount_what_is_left() -> None:
+    """Of benches that were killed: each names its disk after its process."""
+    for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+        source, place = line.split(" ")[:2]
+        if source.startswith(_MOUNTED_AS) and not Path("/proc", source.removeprefix(_MOUNTED_AS)).exists():
+            subprocess.run(["umount", "-l", place.replace("\\040", " ")], check=False)
+
+
 @contextmanager
 def _small_disk(place: Path, megabytes: int) -> Iterator[bool]:
     """Whether there is one: only root may mount."""
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "xinglin-faults", str(place)]
+    _unmount_what_is_left()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", f"{_MOUNTED_AS}{os.getpid()}", str(place)]
     mounted = is_root() and subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:
         yield mounted
@@ -108,7 +121,10 @@ def _small_disk(place: Path, megabytes: int) -> Iterator[bool]:
 
 
 def full(row: Row, quick: bool, rounds: int) -> None:
-    """Somebody's log fills the disk, and is deleted; where none can be mounted the store's own bound is reached."""
+    """Somebody's log fills the disk, and is deleted, every second time with the broker away: nothing can be pruned.
+
+    Where no disk can be mounted the store's own bound is reached.
+    """
     with site(row, quick=quick, uplink=True) as here, _small_disk(here.folder / "disk", 48) as mounted:
         here.box.folder = here.folder / "disk"
         here.box.max_megabytes = 64 if mounted else 1
@@ -123,17 +139,13 @@ def full(row: Row, quick: bool, rounds: int) -> None:
         for each in instruments:
             each.start()
         try:
-            for _ in range(rounds if mounted else 1):
+            if mounted:
+                for number in range(rounds):
+                    _filled_and_freed(here, instruments, away=number % 2 == 1)
+            else:
                 more(instruments, 20)
-                refused = [each.refused for each in instruments]
-                if mounted:
-                    _fill(here.box.folder)
-                for each, before in zip(instruments, refused, strict=True):
-                    eventually(lambda: each.refused > before + 3, within_s=60, what=f"{each.link} is refused")  # noqa: B023
-                if mounted:
-                    (here.box.folder / "somebody's log").unlink()
-                else:
-                    with_cloud(here)  # receipts make room
+                _until_refused(instruments)
+                with_cloud(here)  # receipts make room
             more(instruments, 20)
         except AssertionError as stuck:
             row.manual += 1
@@ -143,11 +155,32 @@ def full(row: Row, quick: bool, rounds: int) -> None:
         here.all_arrived(instruments)
         here.judge(instruments)
         row.notes |= {
+            "rounds": rounds if mounted else 1,
             "NAK_to_ASTM": instruments[0].refused,
             "AE_to_HL7": instruments[1].refused,
             "disk": "tmpfs of 48 MB" if mounted else "bound of the store",
         }
         here.box.stop()
+
+
+def _filled_and_freed(here: Site, instruments: list[Instrument], *, away: bool) -> None:
+    """`away`: the broker is; with it the disk stays full until the log is deleted, for nothing is confirmed."""
+    assert here.broker is not None
+    if away:
+        here.broker.stop()
+    more(instruments, 20)
+    _fill(here.box.folder)
+    _until_refused(instruments)
+    (here.box.folder / "somebody's log").unlink()
+    more(instruments, 20)
+    if away:
+        here.broker.start()
+
+
+def _until_refused(instruments: list[Instrument]) -> None:
+    before = {each.link: each.refused for each in instruments}
+    for each in instruments:
+        eventually(lambda: each.refused > before[each.link] + 3, within_s=60, what=f"{each.link} is refused")  # noqa: B023
 
 
 def _fill(disk: Path) -> None:

@@ -145,7 +145,7 @@ class CloudOfItsOwn(RealCloud):
         embedded.start(Settings(environment="test", state_dir=self._state), durable=False)
         with (self._folder / "ingest.log").open("ab") as log:
             command = [sys.executable, "-m", "cloud", "ingest", "--worker-id", "bench"]
-            self._process = subprocess.Popen(command, cwd=_ROOT, stderr=log, stdout=log)
+            self._process = subprocess.Popen(command, cwd=_ROOT, stderr=log, stdout=log, process_group=0)
 
     def close(self) -> None:
         from tools.leftover import stop_embedded

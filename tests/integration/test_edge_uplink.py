@@ -290,3 +290,22 @@ def test_the_box_leaves_no_port_open_when_it_is_told_to_stop(box: Box) -> None:
     with pytest.raises(OSError, match="refused"):
         over_tcp("127.0.0.1", port, within_s=0)
     assert free_port()
+
+
+@pytest.mark.req("GW-9")
+def test_results_go_out_although_no_line_of_the_log_can_be_written(box: Box, broker: Broker) -> None:
+    """Its file lies on the disk that is full: losing a connection and finding it again has much to say."""
+    port = box.add_tcp("xn")
+    box.receipt_timeout_s = 1.0
+    (box.folder / "edge.log").symlink_to("/dev/full")
+    with cloud_of(box) as cloud:
+        box.start()
+        report(port, 1, 2)
+        eventually(lambda: in_order(cloud.sequences("xn")) == [1, 2], what="the cloud is reached")
+        broker.kill()
+        report(port, 3, 2)
+        broker.start()
+        eventually(lambda: box.waiting("xn") == 0, what="everything is confirmed")
+    status = box.status()
+    assert status is not None
+    assert status["log_lines_lost"] > 0

@@ -114,7 +114,11 @@ class Box:
         (self.folder / "box.db.status.json").unlink(missing_ok=True)
         with (self.folder / "edge.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "run", str(self.config)], stderr=log, stdout=log, cwd=_ROOT
+                [sys.executable, "-m", self.module, "run", str(self.config)],
+                stderr=log,
+                stdout=log,
+                cwd=_ROOT,
+                process_group=0,  # Ctrl-C is for who started it: it ends the box in its own order
             )
 
     def _is_up(self) -> bool:

@@ -49,7 +49,7 @@ class Broker:
     def start(self) -> None:
         log = (self._folder / "mosquitto.log").open("ab")
         self._process = subprocess.Popen(
-            [self.program, "-c", str(self._configuration)], stdout=log, stderr=subprocess.STDOUT
+            [self.program, "-c", str(self._configuration)], stdout=log, stderr=subprocess.STDOUT, process_group=0
         )
         log.close()
         eventually(self._accepts, within_s=10, what="mosquitto listens")
