@@ -17,6 +17,7 @@ from cloud.lis.authority import service as authority
 from cloud.lis.authority.model import AuthorityGrant
 from cloud.lis.authority.words import ACTS
 from cloud.lis.instruments import service as instruments
+from cloud.lis.turnaround import targets
 from cloud.staff import service as staff
 from cloud.staff.roles import ROLES
 
@@ -72,6 +73,7 @@ def _seed(session: Session) -> None:
     for login, name, roles in ACCOUNTS:
         if staff.account_by_login(session, login) is None:
             staff.create_account(session, login=login, name=name, password=PASSWORD, roles=roles)
+    targets.ensure_drafts(session)
     gateways.register_gateway(session, id=BOX, name="检验科演示网关", campus_id=campus.id, partition=PARTITION)
     for code, name, link, driver, section in ANALYZERS:
         instruments.register(

@@ -19,6 +19,9 @@ PERMISSIONS = {
     "report.read": N_("查看报告"),
     "report.amend": N_("修正报告"),
     "unmatched.match": N_("匹配无主结果"),
+    "turnaround.read": N_("查看周转时间"),
+    "turnaround.cause": N_("登记超时原因"),
+    "turnaround.target": N_("设置周转时间目标"),
     "environment.read": N_("查看环境监测"),
     "environment.acknowledge": N_("处置环境报警"),
     "catalog.read": N_("查看项目字典"),
@@ -42,6 +45,8 @@ _BENCH = {
     "result.review",
     "report.read",
     "unmatched.match",
+    "turnaround.read",
+    "turnaround.cause",
     "environment.read",
     "environment.acknowledge",
     "catalog.read",
@@ -53,7 +58,16 @@ ROLES: dict[str, frozenset[str]] = {
     "technician": frozenset(_BENCH),
     "reviewer": frozenset(_BENCH | {"result.release", "report.amend"}),
     "director": frozenset(
-        _BENCH | {"result.release", "report.amend", "catalog.edit", "catalog.approve", "authority.grant", "audit.read"}
+        _BENCH
+        | {
+            "result.release",
+            "report.amend",
+            "catalog.edit",
+            "catalog.approve",
+            "authority.grant",
+            "audit.read",
+            "turnaround.target",
+        }
     ),
     "field_engineer": frozenset({"gateway.read", "gateway.configure", "environment.read", "catalog.read"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
