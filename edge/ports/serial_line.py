@@ -14,7 +14,7 @@ import structlog
 
 from edge.config import SerialLine
 from edge.ports.contract import Backoff, Line, Port, PortState
-from edge.ports.pace import READ_BYTES, Pace
+from edge.ports.pace import Pace, unread_bytes
 from edge.ports.polling import polling
 
 _PARITY = {
@@ -42,7 +42,7 @@ class _SerialConnection:
         self._loop = asyncio.get_running_loop()
         self._unwritten = bytearray()
         self._stopped = False
-        self._pace = Pace(self._stop_reading, self._go_on_reading)
+        self._pace = Pace(self._stop_reading, self._go_on_reading, lambda: unread_bytes(self._fd) > 0)
         self._polling = polling()
         self.quiet_turns = 0
         self.ended: asyncio.Future[str] = self._loop.create_future()
@@ -58,7 +58,7 @@ class _SerialConnection:
 
     def read(self) -> bool:
         try:
-            data = os.read(self._fd, READ_BYTES)
+            data = os.read(self._fd, self._pace.read_bytes)
         except BlockingIOError:
             return False
         except OSError as error:  # EIO: the adapter was pulled out, or the pty's other end closed

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from edge.ports.contract import Backoff, Line, Port, PortState
-from edge.ports.pace import READ_BYTES, Pace
+from edge.ports.pace import READ_BYTES, Pace, unread_bytes
 
 CONNECT_TIMEOUT_S = 10.0
 KEEP_ALIVE_S = 20
@@ -35,8 +35,9 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._raw: socket.socket | None = None
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._pace = Pace(self._stop_reading, self._go_on_reading)
+        self._pace = Pace(self._stop_reading, self._go_on_reading, self._has_unread)
         self.ended: asyncio.Future[str] = self._loop.create_future()
         self.peer = ""
         self.replaced = False
@@ -51,11 +52,13 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._transport = transport
         raw: socket.socket = transport.get_extra_info("socket")
         keep_alive(raw)
+        self._raw = raw
         address = transport.get_extra_info("peername")
         self.peer = f"{address[0]}:{address[1]}" if address else ""
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+        pace = self._pace
+        return self._buffer if pace.read_bytes == READ_BYTES else self._buffer[: pace.read_bytes]
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self.replaced:
@@ -102,6 +105,9 @@ class TcpConnection(asyncio.BufferedProtocol):
         self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.abort()
+
+    def _has_unread(self) -> bool:
+        return self._raw is not None and unread_bytes(self._raw.fileno()) > 0
 
     def _stop_reading(self) -> None:
         if self._transport is not None and not self._transport.is_closing():

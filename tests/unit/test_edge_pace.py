@@ -41,7 +41,8 @@ class Line:
         self.loop = Loop()
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: self.loop)
         self.reads = True
-        self.pace = Pace(lambda: self._switch(False), lambda: self._switch(True))
+        self.more_has_come = False
+        self.pace = Pace(lambda: self._switch(False), lambda: self._switch(True), lambda: self.more_has_come)
 
     def _switch(self, on: bool) -> None:
         assert self.reads is not on, "switched twice"
@@ -79,6 +80,39 @@ def test_acknowledgements_do_not_buy_a_flood_more(line: Line) -> None:
         if not line.reads:
             line.loop.sleep_until_due()
     assert busy / (line.loop.now - began) < 0.11
+
+
+def test_who_asks_without_end_and_never_waits_for_an_answer_gets_a_tenth_in_little_pieces(line: Line) -> None:
+    """Each byte is an ENQ and draws its ACK; at the end of what has come the reads are short."""
+    line.more_has_come = True
+    busy, longest, began = 0.0, 0.0, line.loop.now
+    for number in range(5000):
+        size = min(line.pace.read_bytes, (READ_BYTES, 700)[number % 2])
+        takes_s = size * 4e-6
+        line.pace.answered()
+        line.read(size, takes_s)
+        busy += takes_s
+        longest = max(longest, takes_s) if line.pace.rests > 1 else 0.0
+        if not line.reads:
+            line.loop.sleep_until_due()
+    assert busy / (line.loop.now - began) < 0.11
+    assert longest < 0.002, "a turn of it is over soon"
+
+
+def test_who_waits_again_after_a_flood_is_served_as_before(line: Line) -> None:
+    line.more_has_come = True
+    for _ in range(100):
+        line.pace.answered()
+        line.read(line.pace.read_bytes, 0.003)
+        if not line.reads:
+            line.loop.sleep_until_due()
+    line.more_has_come = False
+    rests = line.pace.rests
+    for _ in range(1000):
+        line.pace.answered()
+        line.read(247, 0.001)
+    assert line.pace.rests == rests
+    assert line.pace.read_bytes == READ_BYTES
 
 
 def test_who_waits_for_each_answer_never_waits_for_us(line: Line) -> None:
