@@ -13,6 +13,8 @@ PERMISSIONS = {
     "specimen.print": N_("打印条码"),
     "specimen.collect": N_("采集标本"),
     "specimen.receive": N_("接收标本"),
+    "specimen.hand_over": N_("交接标本"),
+    "specimen.store": N_("存取和丢弃标本"),
     "result.read": N_("查看结果"),
     "result.review": N_("技术审核"),
     "result.release": N_("签发报告"),
@@ -41,6 +43,8 @@ _BENCH = {
     "specimen.print",
     "specimen.collect",
     "specimen.receive",
+    "specimen.hand_over",
+    "specimen.store",
     "result.read",
     "result.review",
     "report.read",
@@ -70,6 +74,8 @@ ROLES: dict[str, frozenset[str]] = {
         }
     ),
     "field_engineer": frozenset({"gateway.read", "gateway.configure", "environment.read", "catalog.read"}),
+    "nurse": frozenset({"patient.read", "specimen.print", "specimen.collect", "specimen.hand_over"}),
+    "courier": frozenset({"specimen.hand_over"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
     "admin": frozenset(
         {"staff.admin", "authority.read", "authority.grant", "audit.read", "catalog.read", "gateway.read"}
@@ -81,6 +87,8 @@ ROLE_NAMES = {
     "reviewer": N_("审核医师"),
     "director": N_("科室主任"),
     "field_engineer": N_("现场工程师"),
+    "nurse": N_("采集护士"),
+    "courier": N_("运送员"),
     "cashier": N_("收费员"),
     "admin": N_("系统管理员"),
 }

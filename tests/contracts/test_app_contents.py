@@ -91,7 +91,7 @@ MATRIX = {
     "catalog.edit": {"director"},
     "gateway.configure": {"field_engineer"},
     "patient.bind": {"cashier"},
-    "patient.read": {"technician", "reviewer", "director", "cashier"},
+    "patient.read": {"technician", "reviewer", "director", "nurse", "cashier"},
     "staff.admin": {"admin"},
     "audit.read": {"director", "admin"},
 }

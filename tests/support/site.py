@@ -21,6 +21,8 @@ CAST = {
     "reviewer": "钱审核",
     "director": "孙主任",
     "field_engineer": "李工程",
+    "nurse": "郑护士",
+    "courier": "冯运送",
     "cashier": "周收费",
     "admin": "吴管理",
 }
