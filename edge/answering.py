@@ -32,12 +32,10 @@ from edge.store.store import Store
 from protocols.driver import Driver
 from protocols.links.contract import SendCompleted, SendFailed
 from protocols.model import Decoded, HostQuery, Order, UnansweredQuery
-from protocols.uplink.asking import Finding, NoOrder
+from protocols.uplink.asking import BOX, Finding, NoOrder
 from protocols.uplink.envelope import MessageState
 from protocols.uplink.items import encode_item
 
-BOX = "box"
-"""The `driver` of a message that the box itself wrote; its raw bytes are the item as JSON."""
 _ASK_CLOUD_S = 3.0
 _ASK_CLOUD_TEXT_S = 1.0
 """Families of plain text wait for their answer with the line occupied, and alarm soon."""

@@ -30,7 +30,6 @@ _MEGABYTE = 1024 * 1024
 _PRUNE_EVERY_S = 10.0
 _SAVE_CLOCK_EVERY_S = 600.0
 _WATCHED_S = 3.0
-_GROUP_WAIT_S = 0.0
 _SWITCH_INTERVAL_S = 0.001
 """The writer's thread gets the interpreter back sooner than by default (5 ms), which an ACK would wait for."""
 
@@ -56,7 +55,6 @@ class Daemon:
             max_bytes=settings.max_megabytes * _MEGABYTE,
             ballast_bytes=settings.ballast_megabytes * _MEGABYTE,
             loop=loop,
-            group_wait_s=_GROUP_WAIT_S,
         ) as store:
             self._chosen.begin()
             reader = store.reader()
@@ -99,7 +97,7 @@ class Daemon:
         health.configuration = lambda: {**reload.condition(), "answer": desk.answer}
         reload.go_on(self._chosen)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, desk.called)
-        console = Console(lambda: self._config, store, self._clock, served, snapshot)
+        console = Console(lambda: self._config, store, self._clock, served, snapshot, desk)
         tasks = [
             asyncio.create_task(supervise("console", console.run)),
             asyncio.create_task(supervise("watchdog", service_manager.watch)),

@@ -9,14 +9,13 @@ from edge.config import LinkSection
 from edge.interpreter import Interpreter, Reading
 from edge.store.reader import Reader
 from protocols.links.contract import FrameReceived, Link, LinkEvent, MessageReceived
+from protocols.uplink.asking import BOX
 from protocols.uplink.envelope import MessageState
 
 _ENQ = b"\x05"
 _MOST_BYTES = 4 * 1024 * 1024
 _LATER_S = 3600.0
 """Silence ends a message on lines that have no other end."""
-_BOX = "box"
-"""Messages that the box wrote itself did not come over the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def newest_raws(reader: Reader, link: str, count: int, after: int = 0) -> list[b
     last = next((each.last_sequence for each in reader.positions() if each.link == link), 0)
     first = max(after + 1, last - count + 1)
     found = reader.between(link, first, last, count, _MOST_BYTES) if last >= first and count else []
-    return [each.raw for each in found if each.raw and each.driver != _BOX and each.state != MessageState.INCOMPLETE]
+    return [each.raw for each in found if each.raw and each.driver != BOX and each.state != MessageState.INCOMPLETE]
 
 
 def try_out(section: LinkSection, raws: Sequence[bytes]) -> Tried:

@@ -12,6 +12,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,19 @@ _EXTRA_WAIT_S = 60.0
 log = structlog.get_logger()
 
 
+CHANGED_MEANWHILE = "it was changed since it was looked at: look again"
+
+
 class NotRunning(EdgeError):
     """Nobody can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What another configuration would change, and the digest of its text."""
+
+    outcome: Outcome
+    digest: str
 
 
 class ReloadDesk:
@@ -87,6 +99,45 @@ class ReloadDesk:
             self._reload.versions.seen_file = digest_of(wish.text)
             await self._reload.save()
         return outcome
+
+    @property
+    def versions(self) -> Versions:
+        """For people: those that are kept, and which is in force."""
+        return self._reload.versions
+
+    async def look(self, number: int | None) -> Looked:
+        """What the file (None) or the configuration with this number would change; changes nothing."""
+        try:
+            wish = await asyncio.to_thread(self._wish, number)
+        except (ConfigError, OSError) as error:
+            lines = error.lines() if isinstance(error, ConfigError) else [str(error)]
+            return Looked(Outcome(False, tuple(lines), self.versions.in_force), "")
+        return Looked(await self._reload.check(wish), digest_of(wish.text))
+
+    async def put_in_force(self, number: int | None, digest: str) -> Outcome:
+        """What was looked at; another text than that changes nothing."""
+        try:
+            wish = await asyncio.to_thread(self._wish, number)
+        except (ConfigError, OSError) as error:
+            return Outcome(False, (str(error),), self.versions.in_force)
+        if digest_of(wish.text) != digest:
+            return Outcome(False, (CHANGED_MEANWHILE,), self.versions.in_force)
+        outcome = await self._reload.apply(wish)
+        log.info("config.asked_for_on_the_page", accepted=outcome.accepted, number=number)
+        if number is None:
+            self._reload.versions.seen_file = digest
+            await self._reload.save()
+        return outcome
+
+    def _wish(self, number: int | None) -> Wish:
+        """Raises `ConfigError`, `OSError`."""
+        if number is None:
+            return Wish(read_text(self._file), str(self._file), self._file.resolve().parent, "console")
+        found = self.versions.get(number)
+        if found is None:
+            raise FileNotFoundError(f"configuration {number} is not kept")
+        name = str(self.versions.file_of(number))
+        return Wish(self.versions.text_of(number), name, Path(found.folder), "rollback", force=True)
 
     async def read_file(self) -> Outcome:
         """The file that the daemon was started with, as it is now."""

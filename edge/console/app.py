@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
-from edge.console import line, more_pages, overview
+from edge.console import configuration, line, more_pages, overview
 from edge.console.box import Box
 from edge.console.captures import CaptureRefused, Captures, instrument_bytes
 from edge.console.door import COOKIE, SIGNED_IN_S, Door
@@ -59,6 +59,9 @@ class App:
                 ("POST", r"/selftest", self._run_selftest),
                 ("GET", r"/selftest\.json", self._selftest_json),
                 ("GET", r"/unanswered", self._unanswered),
+                ("GET", r"/configuration", self._configuration),
+                ("POST", r"/configuration/look", self._look_at_configuration),
+                ("POST", r"/configuration/apply", self._apply_configuration),
                 ("GET", r"/state\.json", self._state),
                 ("POST", r"/sign-out", self._sign_out),
             )
@@ -261,6 +264,26 @@ class App:
 
     async def _unanswered(self, _request: Request, look: Look) -> Response:
         return _seen(look, "缺医嘱的管", await more_pages.unanswered_page(self._box, look))
+
+    # ------------------------------------------------------------------ configuration
+
+    async def _configuration(self, _request: Request, look: Look) -> Response:
+        return _seen(look, "配置", configuration.content(self._box, look))
+
+    async def _look_at_configuration(self, request: Request, look: Look) -> Response:
+        desk = self._box.desk
+        if desk is None or not look.signed_in:
+            return _seen(look, "没有执行", notice(look.t("改配置要先用本盒的钥匙登录。"), "bad"), 403)
+        number = configuration.number_of(request.form())
+        return _seen(look, "配置", configuration.looked_at(look, number, await desk.look(number)))
+
+    async def _apply_configuration(self, request: Request, look: Look) -> Response:
+        desk = self._box.desk
+        if desk is None or not look.signed_in:
+            return _seen(look, "没有执行", notice(look.t("改配置要先用本盒的钥匙登录。"), "bad"), 403)
+        asked = request.form()
+        outcome = await desk.put_in_force(configuration.number_of(asked), asked.get("digest", ""))
+        return _seen(look, "配置", configuration.done(look, outcome), 200 if outcome.accepted else 409)
 
     async def _state(self, _request: Request, _look: Look) -> Response:
         body = json.dumps(self._box.snapshot(), ensure_ascii=False).encode()

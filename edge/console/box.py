@@ -14,6 +14,7 @@ from edge.certificate import read_validity
 from edge.clock import Clock
 from edge.config import BoxConfig
 from edge.links import Served
+from edge.reload_desk import ReloadDesk
 from edge.store.reader import Reader
 from edge.store.store import Store
 from protocols.uplink.envelope import Message
@@ -33,6 +34,8 @@ class Box:
     clock: Clock
     served: Mapping[str, Served]
     state: Callable[[], dict[str, Any]]
+    desk: ReloadDesk | None = None
+    """Where another configuration is asked for."""
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "console"))
     """One, and begun by the first who looks: reading beside the loop that serves the bench."""
     _state: tuple[float, dict[str, Any]] | None = None

@@ -9,7 +9,13 @@ from urllib.parse import quote
 from edge.console.markup import Html, Part, el, join
 from edge.console.texts import Words
 
-_TABS = (("/", "链路"), ("/unanswered", "缺医嘱的管"), ("/captures", "抓取"), ("/selftest", "自检"))
+_TABS = (
+    ("/", "链路"),
+    ("/unanswered", "缺医嘱的管"),
+    ("/captures", "抓取"),
+    ("/selftest", "自检"),
+    ("/configuration", "配置"),
+)
 _STATES = {
     "open": ("已连接", "good"),
     "listening": ("等待仪器连接", "idle"),

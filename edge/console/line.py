@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge.console import line_orders
 from edge.console.box import Box
 from edge.console.captures import Captures
 from edge.console.items import line_rows, message_rows, raw_block, state_of
@@ -58,6 +59,7 @@ async def content(box: Box, captures: Captures, look: Look, link: str) -> Html:
             el("h2", t("最近的消息")),
             el("div", await messages(box, look, link), id="messages", data_source=link_path(link, "messages")),
         ),
+        await line_orders.section(box, look, link),
     )
 
 

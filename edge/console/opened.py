@@ -17,6 +17,7 @@ from edge.console.door import Door
 from edge.console.http import Http
 from edge.console.tap import Taps
 from edge.links import Served
+from edge.reload_desk import ReloadDesk
 from edge.store.store import Store
 
 
@@ -40,8 +41,9 @@ def open_console(
     served: Mapping[str, Served],
     snapshot: Callable[[], dict[str, Any]],
     captures_folder: Path,
+    desk: ReloadDesk | None = None,
 ) -> Opened:
-    box = Box(config, store, clock, served, snapshot)
+    box = Box(config, store, clock, served, snapshot, desk)
     captures = Captures(captures_folder, lambda: shutil.disk_usage(captures_folder.parent).free)
     app = App(box, Door(config().console.key_hash), captures, Taps(served))
     return Opened(Http(app.handle), app, box)

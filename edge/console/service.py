@@ -22,6 +22,7 @@ from edge.store.store import Store
 if TYPE_CHECKING:
     from edge.console.opened import Opened
     from edge.links import Served
+    from edge.reload_desk import ReloadDesk
 
 log = structlog.get_logger()
 
@@ -44,8 +45,10 @@ class Console:
         clock: Clock,
         served: Mapping[str, Served],
         snapshot: Callable[[], dict[str, Any]],
+        desk: ReloadDesk | None = None,
     ) -> None:
         """`config` is asked each time: a reload changes it. `snapshot` is what `edge status` shows."""
+        self._desk = desk
         self._config, self._store, self._clock = config, store, clock
         self._served, self._snapshot = served, snapshot
         self._opening: asyncio.Task[Opened] | None = None
@@ -79,7 +82,13 @@ class Console:
         loop = asyncio.get_running_loop()
         opened = await loop.run_in_executor(None, importlib.import_module, "edge.console.opened")
         made: Opened = opened.open_console(
-            self._config, self._store, self._clock, self._served, self._snapshot, captures_folder(self._store.path)
+            self._config,
+            self._store,
+            self._clock,
+            self._served,
+            self._snapshot,
+            captures_folder(self._store.path),
+            self._desk,
         )
         return made
 

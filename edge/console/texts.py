@@ -79,6 +79,23 @@ _REASONS: tuple[tuple[str, str], ...] = (
     (r"the box's stored copy is damaged: decode again from the raw bytes", "盒里的解码副本坏了：请从原始字节重新解码"),
     (r"the box's stored raw bytes are damaged", "盒里的原始字节坏了"),
     (r"read again from the raw bytes: the box's stored copy was damaged", "解码副本坏了，已从原始字节重新解码"),
+    (r"added: (.*)", r"新增：\1"),
+    (r"changed: (.*)", r"改动：\1"),
+    (r"removed: (.*)", r"去掉：\1"),
+    (r"not touched: (.*)", r"不动：\1"),
+    (r"taken at once: (.*)", r"立即生效：\1"),
+    (r"in force only after the box is started again: (.*)", r"重启本盒后才生效：\1"),
+    (r"it changes nothing", "什么都不变"),
+    (r"configuration (\d+) is in force", r"第 \1 号配置已生效"),
+    (r"configuration (\d+) is not kept", r"第 \1 号配置已不在盒里"),
+    (r"configuration (\d+) was taken back: (.*)", r"第 \1 号配置已退回：\2"),
+    (r"it was changed since it was looked at: look again", "看过之后又改了：请再看一次"),
+    (r"the daemon ended before the health window had passed", "试用期没过，程序就停了"),
+    (r"forced: (.*)", r"强制：\1"),
+    (
+        r"(\S+): (\d+) of the last (\d+) messages decode \((\d+) items\), before (\d+) \((\d+) items\)",
+        r"\1：最近 \3 条消息能解码 \2 条（\4 项），之前 \5 条（\6 项）",
+    ),
     (r"neither ASTM, HL7 nor any other protocol that is known", "不是 ASTM、HL7，也不是其他已知协议"),
 )
 _PATTERNS = [(re.compile(rf"(?:\[Errno -?\d+\] )?(?:{pattern})"), said) for pattern, said in _REASONS]

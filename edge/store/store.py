@@ -52,7 +52,6 @@ class Store:
         max_bytes: int = 4096 * _MEGABYTE,
         ballast_bytes: int = 0,
         loop: asyncio.AbstractEventLoop | None = None,
-        group_wait_s: float = 0.0,
         check_after_s: float = 3.0,
     ) -> None:
         """Raises `StoreBusy` when another process has the file or it cannot be written, `StoreFull` without room.
@@ -79,7 +78,7 @@ class Store:
             elif unclean and wal.drops_commits(path):
                 log.error("store.log_damaged", log=path.name + "-wal")
                 aside.set_aside(path, None, max_bytes)
-            self._writer = self._opened(loop, group_wait_s)
+            self._writer = self._opened(loop)
             self.mending = Mending(self, self._mended)
             self._writer.ledger.filling = self.mending.under_way
             self.mending.start(check_after_s if unclean else None)
@@ -87,7 +86,7 @@ class Store:
             os.close(self._lock)
             raise
 
-    def _opened(self, loop: asyncio.AbstractEventLoop | None, group_wait_s: float) -> Writer:
+    def _opened(self, loop: asyncio.AbstractEventLoop | None) -> Writer:
         """Also where the file is damaged, and where the disk is so full that only the ballast can help."""
         tries = 3
         while True:
@@ -101,7 +100,6 @@ class Store:
                     set_aside=self._set_aside,
                     on_full=self._make_room,
                     loop=loop,
-                    group_wait_s=group_wait_s,
                 )
             except sqlite3.Error as error:
                 if not tries:

@@ -49,11 +49,11 @@ def drops_commits(path: Path) -> bool:
     """Would SQLite forget synced commits of this store's log? Asked before anybody writes."""
     try:
         with path.with_name(path.name + "-wal").open("rb") as file:
-            commits = _commits(file.fileno())
+            ended = commits(file.fileno())
     except OSError:
         return False
-    kept = _recovered(path) if len(commits) > _TORN_COMMITS else None
-    return kept is not None and sum(number > kept for number in commits) > _TORN_COMMITS
+    kept = _recovered(path) if len(ended) > _TORN_COMMITS else None
+    return kept is not None and sum(number > kept for number in ended) > _TORN_COMMITS
 
 
 def read_log(wal: int) -> Log:
@@ -68,7 +68,7 @@ def read_log(wal: int) -> Log:
     transaction: dict[int, int] = {}
     doubtful: dict[int, list[int]] = {}
     sums = _checksum(header[:24], order, 0, 0) if whole else None
-    broken, hole, commits = False, not whole, 0
+    broken, hole, ended = False, not whole, 0
     for at, frame in _frames(wal):
         fits = frame[8:16] == salts and sums is not None and frame[16:24] == _sum_of(frame, order, sums)
         sums = struct.unpack_from(">II", frame, 16)  # what the next one was added to, also behind a damaged page
@@ -77,18 +77,18 @@ def read_log(wal: int) -> Log:
             hole = True  # or the end: frames of earlier logs lie behind it
             if frame[8:16] == salts:
                 doubtful.setdefault(number, []).append(at + _FRAME)
-                commits += size_after > 0
+                ended += size_after > 0
             continue
         if hole:
             broken, hole = True, False
             sure.clear()
         transaction[number] = at + _FRAME
         if size_after:
-            commits += broken
+            ended += broken
             (beyond if broken else kept).update(transaction)
             sure.update(transaction)
             transaction = {}
-    if commits <= _TORN_COMMITS:
+    if ended <= _TORN_COMMITS:
         return Log(kept)
     return Log(kept, beyond, frozenset(sure), doubtful)
 
@@ -121,7 +121,7 @@ def _frames(wal: int) -> Iterator[tuple[int, bytes]]:
         at += _STRIDE
 
 
-def _commits(wal: int) -> list[int]:
+def commits(wal: int) -> list[int]:
     """Numbers, from 1, of the frames that end a transaction of this log."""
     salts = _salts(wal, os.pread(wal, _HEADER, 0))
     many = (os.fstat(wal).st_size - _HEADER) // _STRIDE

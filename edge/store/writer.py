@@ -59,7 +59,6 @@ class Writer:
         set_aside: Callable[[Positions], None],
         on_full: Callable[[], None],
         loop: asyncio.AbstractEventLoop | None = None,
-        group_wait_s: float = 0.0,
     ) -> None:
         """`loop`, if given, is the running one of the calling thread, and may commit by itself.
 
@@ -84,7 +83,6 @@ class Writer:
         self._loop_thread = threading.get_ident() if loop is not None else None
         self._loop_asked = False
         self._patience_ms = BUSY_TIMEOUT_MS
-        self._group_wait_s = group_wait_s
         self._queue: deque[tuple[Work, Done]] = deque()
         self._turn = threading.Lock()
         self._wanted = threading.Event()
@@ -157,8 +155,6 @@ class Writer:
             self._wanted.wait()
             self._wanted.clear()
             while self._queue:
-                if self._group_wait_s > 0:
-                    time.sleep(self._group_wait_s)
                 with self._turn:
                     self._be_patient(BUSY_TIMEOUT_MS)
                     self._one_group(_GROUP_LIMIT)

@@ -19,6 +19,8 @@ from protocols.uplink.topics import VERSION, UplinkError, check_name
 
 QUESTION = "query"
 ANSWER = "answer"
+BOX = "box"
+"""The `driver` of a message that the box itself wrote; its raw bytes are the item as JSON, and no driver reads them."""
 MOST_SPECIMENS = 100
 """Tubes in one question, at most."""
 

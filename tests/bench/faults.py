@@ -37,8 +37,9 @@ class Fault:
 FAULTS = {
     "kill": Fault(box_faults.kill, 1000, 12),
     "power": Fault(box_faults.power, 10_000, 300),
-    "full": Fault(box_faults.full, 6, 2),
+    "full": Fault(box_faults.full, 4, 2),
     "page": Fault(box_faults.page, 20, 3),
+    "log": Fault(box_faults.log, 50, 3),
     "broker": Fault(cloud_faults.broker, 50, 4),
     "thirty-days": Fault(cloud_faults.thirty_days, 30_000, 2000),
     "cloud": Fault(cloud_faults.cloud, 5, 1),

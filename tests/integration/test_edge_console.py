@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from edge.__main__ import app
+from edge.clock import Moment
 from edge.config_file import load
 from edge.console import client
 from edge.console.captures import instrument_bytes
+from edge.store.orders import SentOrder, SentState, put_sent
+from edge.store.store import Store
 from provisioning.console_key import hash_of
 from tests.support.analyzer import over_tcp, xn_result
 from tests.support.box import Box
@@ -98,6 +103,78 @@ def test_the_key_is_asked_for_and_guessing_it_is_slow(box: Box) -> None:
     assert "本盒的钥匙" in visitor.get("/sign-in")
     guesses = [visitor.post("/sign-in", key=f"guess-{each}") and visitor.status for each in range(6)]
     assert guesses[-1] == 429
+
+
+@pytest.mark.req("GW-14", "PRV-3", "SEC-1")
+def test_another_configuration_is_looked_at_and_put_in_force_and_taken_back_on_the_page(box: Box) -> None:
+    key = "abcd-efgh-jkmn-pqrs"
+    box.add_tcp("xn")
+    visitor = Visitor(add_console(box, f'key_hash = "{hash_of(key)}"\n'))
+    box.more = "[reload]\nwindow_s = 0\n"
+    box.start()
+    visitor.get("/sign-in")
+    visitor.post("/sign-in", key=key)
+    assert "第 1 号" in visitor.get("/configuration")
+    box.add_tcp("bs", driver="mindray_bs")
+    box.write_config()
+    looked = visitor.post("/configuration/look")
+    assert "新增：bs" in looked
+    assert "不动：xn" in looked
+    assert "第 1 号" in visitor.get("/configuration"), "looking changes nothing"
+    assert "bs" not in visitor.get("/")
+    [digest] = re.findall(r'name="digest" value="(\w+)"', looked)
+    box.config.write_text(box.config.read_text() + "# somebody edits it meanwhile\n")
+    assert "看过之后又改了" in visitor.post("/configuration/apply", digest=digest)
+    assert visitor.status == 409
+    assert "bs" not in visitor.get("/")
+    [digest] = re.findall(r'name="digest" value="(\w+)"', visitor.post("/configuration/look"))
+    assert "已生效" in visitor.post("/configuration/apply", digest=digest)
+    eventually(lambda: 'href="/links/bs"' in visitor.get("/"), what="the new link is served")
+    history = visitor.get("/configuration")
+    assert "第 2 号" in history
+    assert "本页" in history
+    looked = visitor.post("/configuration/look", number="1")
+    assert "去掉：bs" in looked
+    [digest] = re.findall(r'name="digest" value="(\w+)"', looked)
+    visitor.post("/configuration/apply", number="1", digest=digest)
+    eventually(lambda: 'href="/links/bs"' not in visitor.get("/"), what="the earlier configuration is in force")
+    assert "不能用" in visitor.post("/configuration/look", number="77")
+    box.config.write_text("this is no configuration")
+    assert "不能用" in visitor.post("/configuration/look")
+    visitor.post("/sign-out")
+    visitor.post("/configuration/look")
+    assert visitor.status == 403
+
+
+@pytest.mark.req("PRV-3", "SEC-1")
+def test_nobody_changes_the_configuration_on_a_page_that_asks_for_no_key(box: Box) -> None:
+    box.add_tcp("xn")
+    visitor = Visitor(add_console(box))
+    box.start()
+    shown = visitor.get("/configuration")
+    assert "改配置要先用本盒的钥匙登录" in shown
+    assert "/configuration/look" not in shown
+    for what in ("look", "apply"):
+        visitor.post(f"/configuration/{what}", number="1")
+        assert visitor.status == 403
+
+
+@pytest.mark.req("GW-7", "GW-14")
+def test_the_page_of_a_line_tells_what_its_instrument_was_told_to_do(box: Box) -> None:
+    box.add_tcp("xn")
+    visitor = Visitor(add_console(box))
+    box.start()
+    assert "下发给仪器的医嘱" not in visitor.get("/links/xn")
+    box.stop()
+    with Store(box.store) as store:
+        for specimen, state, pending in (("26011", SentState.SENT, ()), ("26012", SentState.FAILED, ("PLT",))):
+            sent = SentOrder(specimen, 1, state, {"WBC": "", "PLT": ""}, pending, 2, "no answer", 2**60)
+            at = Moment(datetime.now(UTC), True)
+            store.write(lambda ledger, sent=sent, at=at: put_sent(ledger.connection, "xn", sent, at))  # type: ignore[misc]
+    box.start()
+    shown = visitor.get("/links/xn")
+    for each in ("26011", "26012", "已发", "没发成，会再试", "PLT, WBC", "没有回答"):
+        assert each in shown
 
 
 @pytest.mark.req("GW-14")

@@ -32,7 +32,8 @@ from cloud.lis.reports.model import Report, ReportVersion
 from cloud.lis.results import redecoding
 from cloud.lis.results.model import Result, ResultState, UnmatchedResult
 from protocols.driver import discover
-from protocols.model import Observation, QcMark, Undecoded, changed
+from protocols.model import Observation, QcMark, UnansweredQuery, Undecoded, changed
+from protocols.uplink.asking import BOX
 from protocols.uplink.envelope import MessageState
 from protocols.uplink.items import item_from_json
 from protocols.uplink.versions import version_of
@@ -165,6 +166,16 @@ def test_what_was_measured_since_is_not_displaced(laboratory: Laboratory) -> Non
         ("7.0", ResultState.RECEIVED, True),
         ("6.4", ResultState.SUPERSEDED, False),
     ]
+
+
+@pytest.mark.req("GW-7", "GW-12")
+def test_what_the_box_wrote_itself_is_read_by_no_driver(laboratory: Laboratory) -> None:
+    """A tube without an order: no instrument sent these bytes."""
+    laboratory.hears(b"{}", (UnansweredQuery("2601", "unknown"),))
+    with begin() as session:
+        session.execute(update(InboxMessage).values(driver=BOX, driver_version="0.0.1"))
+    with begin() as session, pytest.raises(Invalid, match="nothing"):
+        service.ask(session, Wanted(GATEWAY, LINK, Which.ALL), by=ASKER, reason="x")
 
 
 @pytest.mark.req("GW-12")

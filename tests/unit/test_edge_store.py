@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -83,14 +84,18 @@ def _fails_after_taking_a_sequence(ledger: Ledger) -> None:
 
 
 def test_one_piece_of_work_that_fails_does_not_take_its_group_with_it(tmp_path: Path) -> None:
-    with Store(tmp_path / "box.db", group_wait_s=0.05) as store:
+    with Store(tmp_path / "box.db") as store:
         answers: list[tuple[str, object]] = []
+        begun, go_on = threading.Event(), threading.Event()
+        store.submit(lambda ledger: (begun.set(), go_on.wait(10)), lambda value, error: None)
+        assert begun.wait(10), "the writer is at work: what is asked for now is one group"
         for name, work in (
             ("first", lambda ledger: ledger.keep("xn", [b"a"], NOW, (), draft())),
             ("bad", _fails_after_taking_a_sequence),
             ("last", lambda ledger: ledger.keep("xn", [b"b"], NOW, (), draft())),
         ):
             store.submit(work, lambda value, error, name=name: answers.append((name, error or value)))  # type: ignore[misc]
+        go_on.set()
         store.write(lambda ledger: None)
         assert [name for name, _ in answers] == ["first", "bad", "last"]
         assert isinstance(answers[1][1], StoreBusy)

@@ -25,6 +25,7 @@ from cloud.kit.live import announce
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.web.i18n import mark as N_
+from protocols.uplink.asking import BOX
 
 READ, APPLY = "gateways.redecode_read", "gateways.redecode_apply"
 ASKS: Collection[str] = ("result.review", "gateway.configure")
@@ -99,13 +100,15 @@ def _as_the_link_has_it(session: Session, gateway: Gateway, wanted: Wanted) -> t
 
 def _driver_of_message(session: Session, wanted: Wanted) -> str:
     """Of a link that the box does not serve any more: the driver that read its last message."""
-    found = select(InboxMessage.driver).where(InboxMessage.gateway == wanted.gateway, InboxMessage.link == wanted.link)
+    found = select(InboxMessage.driver).where(
+        InboxMessage.gateway == wanted.gateway, InboxMessage.link == wanted.link, InboxMessage.driver != BOX
+    )
     return session.scalar(found.order_by(InboxMessage.id.desc()).limit(1)) or reading.AUTO
 
 
 def conditions(row: Redecode) -> list[ColumnElement[bool]]:
     """The messages of a request. What is not whole, was set aside or waits for its turn is never among them."""
-    read_by_the_box = (InboxMessage.driver != "", ~InboxMessage.epoch.startswith(REUSED, autoescape=True))
+    read_by_the_box = (InboxMessage.driver.not_in(("", BOX)), ~InboxMessage.epoch.startswith(REUSED, autoescape=True))
     states = {
         Which.OLDER: (InboxMessage.state == MessageStatus.APPLIED) & _older(row),
         Which.UNDECODED: _unread(),
