@@ -168,6 +168,25 @@ def seed_demo() -> None:
         raise typer.Exit(REFUSED) from None
 
 
+@program.command("load-history")
+def load_history(
+    specimens: Annotated[int, typer.Option(min=1, help="How many tubes, each with at least 12 values.")],
+    seed: Annotated[int, typer.Option(help="The same seed draws the same history.")] = 1,
+    days: Annotated[int | None, typer.Option(min=1, help="Over how many days; default: 2,700 tubes a day.")] = None,
+) -> None:
+    """Fill a demonstration's database with a made-up past of a big hospital. Refuses in production."""
+    _prepare("load-history")
+    from cloud.history import load
+
+    try:
+        loaded = load.run(specimens, seed=seed, days=days, say=typer.echo)
+    except (load.NotInProduction, load.AlreadyThere) as refused:
+        typer.echo(refused, err=True)
+        raise typer.Exit(REFUSED) from None
+    typer.echo(", ".join(f"{count} {name}" for name, count in loaded.counts.items()))
+    typer.echo(", ".join(f"{name} {seconds:.1f} s" for name, seconds in loaded.seconds.items()))
+
+
 @program.command("seal-audit")
 def seal_audit() -> None:
     """Sign what the audit trail holds now into the file outside the database."""

@@ -87,8 +87,8 @@ def background(
     return Background(
         patient,
         on,
-        {key: bounds for key, choice in chosen.items() if (bounds := _chosen_bounds(choice)) is not None},
-        {key: _critical(row) for key, row in chosen_limits.items() if row is not None},
+        {key: bounds for key, choice in chosen.items() if (bounds := bounds_of(choice)) is not None},
+        {key: critical_of(row) for key, row in chosen_limits.items() if row is not None},
         previous_results(session, patient, ids, besides=specimen.id),
         facts,
     )
@@ -226,7 +226,8 @@ def _bounds(row: ReferenceRange) -> Bounds:
     return Bounds(str(row.id), row.version, row.state, row.low, row.high, row.text)
 
 
-def _critical(row: CriticalLimit) -> CriticalBounds:
+def critical_of(row: CriticalLimit) -> CriticalBounds:
+    """A critical limit as the rules take it."""
     return CriticalBounds(
         str(row.id), row.version, row.state, row.low, row.high, row.low_inclusive, high_inclusive=row.high_inclusive
     )
