@@ -211,7 +211,8 @@ def _plain(number: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _chosen_bounds(choice: Choice[ReferenceRange]) -> Bounds | None:
+def bounds_of(choice: Choice[ReferenceRange]) -> Bounds | None:
+    """The chosen range as the rules take it; None where none holds."""
     if choice.band is not None:
         return _bounds(choice.band)
     if not choice.open:
