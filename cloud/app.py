@@ -42,6 +42,7 @@ SLICES = (
     "lis.results",
     "lis.critical",
     "lis.reports",
+    "lis.autoverify",
     "lis.turnaround",
     "his",
     "gateways",

@@ -29,4 +29,5 @@ def authorise(by: Signatory, permission: str) -> None:
 
 def actor(by: Signatory) -> str:
     """How the audit names them."""
-    return f"staff:{by.id}"
+    own: str = getattr(by, "actor", f"staff:{by.id}")
+    return own

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cloud.lis.calculation.wording import outcome_sentence
+from cloud.lis.verification.sentences import finding_sentence
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 
@@ -43,6 +44,8 @@ STATES = {
 
 def reason_text(reason: dict[str, Any]) -> str:
     """One reason of a verdict as a sentence."""
+    if reason["code"] == "rule":
+        return _("规则：{text}").format(text=finding_sentence(reason["fields"], {}))
     if reason["code"] == "not_calculated":
         return outcome_sentence(reason["fields"]["code"], reason["fields"]["fields"])
     fields = {
