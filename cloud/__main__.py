@@ -150,9 +150,29 @@ def seed_catalog() -> None:
     _prepare("seed-catalog")
     from cloud.lis.calculation import load as formulas
     from cloud.lis.catalog import load
+    from cloud.lis.results import choices
 
     load.run()
     formulas.run()
+    choices.run()
+
+
+@program.command("lint-catalog")
+def lint_catalog(everything: Annotated[bool, typer.Option("--all", help="Also what is only missing.")] = False) -> None:
+    """Check the catalogue: gaps, overlaps, units, formulas, channels; exit 1 where a result would be wrong."""
+    _prepare("lint-catalog")
+    from cloud.kit import clock
+    from cloud.kit.db import begin
+    from cloud.lis.catalog import checking
+
+    with begin() as session:
+        found = checking.problems(session, on=clock.today())
+    errors = [each for each in found if each.serious]
+    for each in found if everything else errors:
+        typer.echo(f"{'error' if each.serious else 'hint '} {each.subject}: {each.code} {each.detail}".rstrip())
+    typer.echo(f"{len(errors)} errors, {len(found) - len(errors)} hints")
+    if errors:
+        raise typer.Exit(1)
 
 
 @program.command("seed-demo")

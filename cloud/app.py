@@ -54,7 +54,7 @@ SLICES = (
 )
 """A new slice is one line here and one word in the import contract."""
 
-PARTS = ("model", "events", "metrics", "jobs", "routes")
+PARTS = ("model", "events", "metrics", "checks", "jobs", "routes")
 """What a slice may have that must be known to the program before it starts."""
 
 

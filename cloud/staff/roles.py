@@ -60,7 +60,7 @@ _BENCH = {
 
 ROLES: dict[str, frozenset[str]] = {
     "technician": frozenset(_BENCH),
-    "reviewer": frozenset(_BENCH | {"result.release", "report.amend"}),
+    "reviewer": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit"}),
     "director": frozenset(
         _BENCH
         | {

@@ -88,7 +88,7 @@ MATRIX = {
     "result.release": {"reviewer", "director"},
     "report.amend": {"reviewer", "director"},
     "catalog.approve": {"director"},
-    "catalog.edit": {"director"},
+    "catalog.edit": {"reviewer", "director"},
     "gateway.configure": {"field_engineer"},
     "patient.bind": {"cashier"},
     "patient.read": {"technician", "reviewer", "director", "nurse", "cashier"},

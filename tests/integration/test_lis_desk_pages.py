@@ -271,8 +271,8 @@ def test_a_channel_is_mapped_changed_and_removed_with_a_record_and_a_double_one_
     director.get(page)
     assert "WBC-X" not in director.post(f"{page}/channels/{channel.id}/remove").text
     with begin() as session:
-        acts = select(AuditEntry.action).where(AuditEntry.aggregate_id == str(xn.id)).order_by(AuditEntry.number)
-        assert session.scalars(acts).all()[-2:] == ["instrument.map", "instrument.unmap"]
+        acts = select(AuditEntry.action).where(AuditEntry.aggregate_id == str(channel.id)).order_by(AuditEntry.number)
+        assert session.scalars(acts).all() == ["catalog.channel.change", "catalog.channel.change"]
 
 
 @pytest.mark.req("SEC-1")

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
 from typing import Protocol, TypeVar
 
 DAYS_PER_YEAR = Decimal("365.25")
@@ -78,6 +77,10 @@ def applicable(bands: Iterable[B], *, sex: str, age: int | None, on: date) -> B 
     return max(fitting, key=rank)
 
 
+HINTS = frozenset({"tea_unset", "range_missing", "phase_incomplete", "tube_specimen_differs", "channel_missing"})
+"""Findings that something is only missing; all others would make a result wrong or unjudged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One finding of the configuration check: where, what kind, and the numbers to show."""
@@ -87,6 +90,10 @@ class Problem:
     code: str
     detail: str = ""
 
+    @property
+    def serious(self) -> bool:
+        return self.code not in HINTS
+
 
 def band_problems(subject: str, bands: Sequence[Band], on: date) -> list[Problem]:
     """Gaps and overlaps of the age bands valid on `on`, in days of life.
@@ -94,27 +101,41 @@ def band_problems(subject: str, bands: Sequence[Band], on: date) -> list[Problem
     What lies below the first band and above the last is no gap: a standard for adults says nothing about children. A
     band for both sexes fills what the bands of one sex leave open. Versions of one band are one.
     """
-    spans = {
-        sex: sorted({(each.age_min_days, each.age_max_days or NO_END) for each in bands if _holds(each, sex, on)})
-        for sex in ("", "M", "F")
-    }
-    found: list[Problem] = []
-    for sex, own in spans.items():
-        for (_, end), (start, _) in pairwise(own):
+    return _overlaps(subject, bands, on) + _gaps(subject, bands, on)
+
+
+def _spans(bands: Sequence[Band], sex: str, on: date) -> list[tuple[int, int]]:
+    """One for each first day: the newest version's."""
+    newest: dict[int, Band] = {}
+    for each in sorted(bands, key=lambda band: band.version):
+        if each.sex == sex and is_valid(each, on):
+            newest[each.age_min_days] = each
+    return [(start, band.age_max_days or NO_END) for start, band in sorted(newest.items())]
+
+
+def _overlaps(subject: str, bands: Sequence[Band], on: date) -> list[Problem]:
+    found = []
+    for sex in ("", "M", "F"):
+        end = 0
+        for start, stop in _spans(bands, sex, on):
             if start < end:
-                found.append(Problem(subject, "age_overlap", f"{sex} {start}-{end}".strip()))
+                found.append(Problem(subject, "age_overlap", f"{sex} {start}-{min(end, stop)}".strip()))
+            end = max(end, stop)
+    return found
+
+
+def _gaps(subject: str, bands: Sequence[Band], on: date) -> list[Problem]:
+    found = []
     for sex in ("M", "F"):
-        label = sex if spans[sex] else ""
-        end = NO_END
-        for start, stop in sorted(spans[""] + spans[sex]):
+        own = _spans(bands, sex, on)
+        label = sex if own else ""
+        spans = sorted(_spans(bands, "", on) + own)
+        end = spans[0][0] if spans else 0
+        for start, stop in spans:
             if start > end:
                 found.append(Problem(subject, "age_gap", f"{label} {end}-{start}".strip()))
-            end = stop if end == NO_END else max(end, stop)
+            end = max(end, stop)
     return list(dict.fromkeys(found))
-
-
-def _holds(band: Band, sex: str, on: date) -> bool:
-    return band.sex == sex and is_valid(band, on)
 
 
 def bounds_problem(subject: str, low: Decimal | None, high: Decimal | None) -> Problem | None:

@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from cloud.kit import audit, clock
-from cloud.kit.errors import Conflict, NotFound
-from cloud.lis.catalog import rules
+from cloud.lis.catalog import approving, content, rules
 from cloud.lis.catalog.changes import CatalogChange
 from cloud.lis.catalog.choice import Facts, choose_limit
-from cloud.lis.catalog.model import ApprovalState, CriticalLimit, Panel, PanelTest, ReferenceRange, Test, Tube
+from cloud.lis.catalog.kinds import Kind
+from cloud.lis.catalog.model import (
+    ApprovalState,
+    CriticalLimit,
+    Panel,
+    PanelTest,
+    QualityGoal,
+    ReferenceRange,
+    Test,
+    Tube,
+)
 
-Versioned = type[ReferenceRange] | type[CriticalLimit]
-BANDS: dict[str, Versioned] = {"range": ReferenceRange, "critical": CriticalLimit}
+BANDS: dict[str, Kind] = {"range": content.RANGE, "critical": content.LIMIT}
 
 
 def test_by_code(session: Session, code: str) -> Test | None:
@@ -113,6 +120,12 @@ def critical_limits(session: Session, test_id: uuid.UUID) -> list[CriticalLimit]
     )
 
 
+def goals(session: Session, test_id: uuid.UUID) -> list[QualityGoal]:
+    """Every version, the newest first."""
+    found = select(QualityGoal).where(QualityGoal.test_id == test_id)
+    return list(session.scalars(found.order_by(QualityGoal.version.desc())))
+
+
 def range_for(
     session: Session, test_id: uuid.UUID, *, sex: str, age_days: int | None, on: date, specimen_type: str | None = None
 ) -> ReferenceRange | None:
@@ -138,46 +151,9 @@ def history(session: Session, test_id: uuid.UUID) -> list[CatalogChange]:
 
 
 def approve(session: Session, kind: str, band_id: uuid.UUID, *, by: str) -> ReferenceRange | CriticalLimit:
-    """Approve one draft range (`kind` "range") or critical limit ("critical"); its older versions end today.
+    """Approve one draft range (`kind` "range") or critical limit ("critical"); its older versions end.
 
     Conflict when it is no draft any more. Who may do so is checked by the caller (catalog.approve).
     """
-    table = BANDS[kind]
-    now, today = clock.now(), clock.today()
-    approved: ReferenceRange | CriticalLimit | None = session.scalar(
-        update(table)
-        .where(table.id == band_id, table.state == ApprovalState.DRAFT)
-        .values(state=ApprovalState.APPROVED, approved_by=by, approved_at=now)
-        .returning(table)
-    )
-    if approved is None:
-        if session.get(table, band_id) is None:
-            raise NotFound("band_unknown", "没有这条参考区间或危急值界限。")
-        raise Conflict("band_not_draft", "这条记录已不是草案，可能已由他人批准。请刷新页面。")
-    older = (
-        update(table)
-        .where(
-            table.test_id == approved.test_id,
-            table.sex == approved.sex,
-            table.age_min_days == approved.age_min_days,
-            table.version < approved.version,
-            or_(table.valid_to.is_(None), table.valid_to > today),
-        )
-        .values(valid_to=func.greatest(today, table.valid_from))
-    )
-    session.execute(older)
-    audit.record(
-        session,
-        actor=by,
-        action=f"catalog.{kind}.approve",
-        aggregate=(f"catalog_{kind}", str(band_id)),
-        before={"state": ApprovalState.DRAFT},
-        after={
-            "state": ApprovalState.APPROVED,
-            "low": None if approved.low is None else str(approved.low),
-            "high": None if approved.high is None else str(approved.high),
-            "version": approved.version,
-            "source": approved.source,
-        },
-    )
+    approved: ReferenceRange | CriticalLimit = approving.approve(session, BANDS[kind], band_id, by=by)
     return approved

@@ -56,7 +56,18 @@ PROBLEMS = {
     "bounds_reversed": N_("下限不低于上限"),
     "critical_inside_normal": N_("危急值界限落在参考区间内"),
     "panel_empty": N_("组合没有项目"),
+    "source_missing": N_("没有写明来源"),
+    "tube_missing": N_("没有在用的试管"),
+    "weeks_gap": N_("孕周之间有空档"),
+    "weeks_overlap": N_("孕周重叠"),
     "channel_mapped_twice": N_("一个项目对应同一仪器的两个通道"),
+    "channel_of_retired_test": N_("通道对应的项目已停用"),
+    "formula_cycle": N_("计算公式循环引用"),
+    "formula_wrong": N_("计算公式有误"),
+    "tea_unset": N_("未设允许总误差"),
+    "range_missing": N_("没有参考区间"),
+    "phase_incomplete": N_("月经周期有的阶段没有区间"),
+    "tube_specimen_differs": N_("试管的标本类型与项目不同"),
 }
 
 
@@ -71,3 +82,21 @@ def phase_label(band: ReferenceRange) -> str:
     elif high is not None:
         parts.append(f"孕{high}周前")
     return " ".join(parts)
+
+
+KINDS = {
+    "test": N_("检验项目"),
+    "panel": N_("组合"),
+    "tube": N_("试管"),
+    "range": N_("参考区间"),
+    "critical": N_("危急值界限"),
+    "goal": N_("质量目标"),
+    "channel": N_("仪器通道"),
+}
+CHANGE_STATES = {
+    "waiting": (N_("待批准"), "warn"),
+    "approved": (N_("已批准，待生效"), "info"),
+    "applied": (N_("已生效"), "good"),
+    "refused": (N_("已退回"), "bad"),
+    "superseded": (N_("已被后来的修改取代"), "neutral"),
+}

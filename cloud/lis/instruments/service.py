@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from importlib import resources
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.kit import audit
 from cloud.kit.errors import Conflict, Invalid, NotFound
+from cloud.lis.catalog import record
 from cloud.lis.catalog import service as catalog
-from cloud.lis.catalog.model import Test
-from cloud.lis.catalog.rules import Problem
+from cloud.lis.catalog.kinds import plain
+from cloud.lis.catalog.model import ApprovalState
+from cloud.lis.catalog.record import Editor
 from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel, InstrumentState
+from cloud.lis.instruments.versions import CHANNEL
 from cloud.web.i18n import mark as N_
 
 
@@ -35,8 +38,10 @@ def channel_of(session: Session, instrument_id: uuid.UUID, code: str) -> Instrum
 
 
 def channels(session: Session, instrument_id: uuid.UUID) -> list[InstrumentChannel]:
-    """All channels of an instrument, in the order they were mapped."""
-    found = select(InstrumentChannel).where(InstrumentChannel.instrument_id == instrument_id)
+    """The channels of an instrument that are in use, in the order they were mapped."""
+    found = select(InstrumentChannel).where(
+        InstrumentChannel.instrument_id == instrument_id, InstrumentChannel.state != ApprovalState.RETIRED
+    )
     return list(session.scalars(found.order_by(InstrumentChannel.id)))
 
 
@@ -85,6 +90,7 @@ class Channel:
     unit: str = ""
     sendable: bool = True
     kind: str = ChannelKind.TEST
+    method: str = ""
 
     @classmethod
     def message(cls, code: str) -> Channel:
@@ -110,26 +116,34 @@ def preset_channels(name: str) -> list[Channel]:
         ]
 
 
-def map_channel(session: Session, instrument_id: uuid.UUID, channel: Channel, *, by: str) -> InstrumentChannel:
-    """Map one code, or change how it is mapped; recorded with what it was."""
+def map_channel(
+    session: Session, instrument_id: uuid.UUID, channel: Channel, *, by: str, by_name: str = "", reason: str = ""
+) -> InstrumentChannel:
+    """Map one code, or change how it is mapped. An approved mapping stays as it is until the change is approved."""
     if session.get(Instrument, instrument_id) is None:
         raise NotFound("instrument_unknown", N_("没有这台仪器。"))
     test_id = None if channel.kind == ChannelKind.MESSAGE else _test_id(session, channel.test.strip())
-    if not channel.code.strip() or channel.factor <= 0:
-        raise Invalid("channel_wrong", N_("请填写仪器通道代码，换算系数须大于 0。"))
-    if channel.factor != 1 and not channel.unit.strip():
-        # Without it the factor would convert whatever unit the instrument sends, also after somebody changes it there.
-        raise Invalid("channel_unit_missing", N_("换算系数不为 1 时，请填写仪器发送的单位。"))
-    mapped = channel_of(session, instrument_id, channel.code.strip())
-    before = _content(mapped) if mapped is not None else None
+    values = {
+        "kind": str(channel.kind),
+        "test_id": None if test_id is None else str(test_id),
+        "factor": plain(channel.factor),
+        "unit": channel.unit.strip(),
+        "method": channel.method.strip(),
+        "sendable": channel.sendable,
+    }
+    editor = Editor(by, by_name or by, reason.strip() or "通道对照")
+    code = channel.code.strip()
+    mapped = channel_of(session, instrument_id, code)
     if mapped is None:
-        mapped = InstrumentChannel(instrument_id=instrument_id, code=channel.code.strip())
-        session.add(mapped)
-    mapped.kind, mapped.test_id = channel.kind, test_id
-    mapped.factor, mapped.unit, mapped.sendable = channel.factor, channel.unit.strip(), channel.sendable
-    session.flush()
-    if before != _content(mapped):
-        _record(session, instrument_id, "instrument.map", by, before, _content(mapped))
+        made: InstrumentChannel = record.create(
+            session, CHANNEL, values, editor, instrument_id=instrument_id, code=code
+        )
+        return made
+    if mapped.state == ApprovalState.RETIRED and mapped.approved_by is None:
+        mapped.state = ApprovalState.DRAFT
+    elif mapped.state == ApprovalState.RETIRED:
+        values["state"] = str(ApprovalState.APPROVED)
+    record.change(session, CHANNEL, mapped.id, values, editor)
     return mapped
 
 
@@ -140,13 +154,13 @@ def _test_id(session: Session, code: str) -> uuid.UUID:
     return test.id
 
 
-def unmap_channel(session: Session, channel_id: uuid.UUID, *, by: str) -> None:
-    """Take a mapping away; results with that code then wait as unmatched."""
+def unmap_channel(session: Session, channel_id: uuid.UUID, *, by: str, by_name: str = "", reason: str = "") -> None:
+    """Take a mapping away; results with that code then wait as unmatched. An approved one goes when it is approved."""
     mapped = session.get(InstrumentChannel, channel_id)
     if mapped is None:
         return
-    _record(session, mapped.instrument_id, "instrument.unmap", by, _content(mapped), None)
-    session.delete(mapped)
+    editor = Editor(by, by_name or by, reason.strip() or "移除通道对照")
+    record.change(session, CHANNEL, channel_id, {"state": str(ApprovalState.RETIRED)}, editor)
     session.flush()
 
 
@@ -158,30 +172,6 @@ def set_state(session: Session, instrument_id: uuid.UUID, state: str, *, by: str
     if instrument.state != state:
         _record(session, instrument.id, "instrument.state", by, {"state": instrument.state}, {"state": state})
         instrument.state = state
-
-
-def problems(session: Session) -> list[Problem]:
-    """Channels mapped twice (two codes of one instrument for one test) and tests that are mapped but retired."""
-    twice = session.execute(
-        select(Instrument.code, Test.code, func.string_agg(InstrumentChannel.code, ", "))
-        .join(InstrumentChannel, InstrumentChannel.instrument_id == Instrument.id)
-        .join(Test, Test.id == InstrumentChannel.test_id)
-        .group_by(Instrument.code, Test.code)
-        .having(func.count() > 1)
-        .order_by(Instrument.code, Test.code)
-    )
-    return [Problem(code, "channel_mapped_twice", f"{test}: {codes}") for code, test, codes in twice]
-
-
-def _content(channel: InstrumentChannel) -> dict[str, object]:
-    return {
-        "code": channel.code,
-        "kind": str(channel.kind),
-        "test": None if channel.test_id is None else str(channel.test_id),
-        "factor": format(channel.factor.normalize(), "f"),
-        "unit": channel.unit,
-        "sendable": channel.sendable,
-    }
 
 
 def _record(

@@ -192,10 +192,10 @@ def taken_at(result: Result) -> datetime:
 
 
 def range_text(bounds: Bounds | None) -> str:
-    """The range as a report prints it: ``4.0-10.0``, ``<5``, ``阴性``."""
+    """The range as a report prints it: ``4.0-10.0``, ``阴性``; a wording of its own ("<5.2") where it has one."""
     if bounds is None:
         return ""
-    if bounds.open:
+    if bounds.text:
         return bounds.text
     if bounds.low is not None and bounds.high is not None:
         return f"{_plain(bounds.low)}-{_plain(bounds.high)}"
@@ -203,7 +203,7 @@ def range_text(bounds: Bounds | None) -> str:
         return f"≤{_plain(bounds.high)}"
     if bounds.low is not None:
         return f"≥{_plain(bounds.low)}"
-    return bounds.text
+    return ""
 
 
 def _plain(number: Decimal) -> str:

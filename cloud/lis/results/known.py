@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import event, select
 from sqlalchemy.orm import ORMExecuteState, Session
 
-from cloud.lis.catalog.model import CriticalLimit, ReferenceRange, Test
+from cloud.lis.catalog.model import ApprovalState, CriticalLimit, ReferenceRange, Test
 from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel
 
 _KEY = "lis.results.known"
@@ -64,7 +64,10 @@ def channels_of(session: Session, gateway: str, link: str) -> Channels | None:
 def _read_channels(session: Session, gateway: str, link: str) -> Channels | None:
     rows = session.execute(
         select(Instrument.id, InstrumentChannel, Test)
-        .outerjoin(InstrumentChannel, InstrumentChannel.instrument_id == Instrument.id)
+        .outerjoin(
+            InstrumentChannel,
+            (InstrumentChannel.instrument_id == Instrument.id) & (InstrumentChannel.state != ApprovalState.RETIRED),
+        )
         .outerjoin(Test, Test.id == InstrumentChannel.test_id)
         .where(Instrument.gateway == gateway, Instrument.link == link)
     ).all()
