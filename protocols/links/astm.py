@@ -118,6 +118,8 @@ class AstmLink(AstmReceiving):
             if reply == ACK:
                 self._assembly.accept(held)
                 self._doubt, self._replied_at = False, now
+            else:  # an EOT now is the sender giving up, not the message's end: it comes again whole
+                self._doubt = True
             self._move_to(State.AWAITING_FRAME)
             if not self._sender_gave_up(held, now):
                 self._output.append(reply)

@@ -41,6 +41,7 @@ FAULTS = {
     "page": Fault(box_faults.page, 20, 3),
     "log": Fault(box_faults.log, 50, 3),
     "broker": Fault(cloud_faults.broker, 50, 4),
+    "cable": Fault(cloud_faults.cable, 120, 5),
     "thirty-days": Fault(cloud_faults.thirty_days, 30_000, 2000),
     "cloud": Fault(cloud_faults.cloud, 5, 1),
     "unruly": Fault(cloud_faults.unruly, 1000, 60),

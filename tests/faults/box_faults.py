@@ -215,10 +215,17 @@ def page(row: Row, quick: bool, pages: int) -> None:
         for each in instruments:
             each.end()
         here.all_arrived(instruments)
-        here.box.stop()
-        here.box.start()  # a stop is no repair: it must be sound afterwards too
+        here.box.kill()
+        here.box.start()  # after a crash it looks for what nobody met
+        eventually(lambda: _is_sound(here), within_s=120, what="the file was checked and what was bad is mended")
         here.judge(instruments, frames=False)
         row.notes |= {"pages_spoiled": spoiled, "files_set_aside": len(_asides(here.box.folder))}
+
+
+def _is_sound(here: Site) -> bool:
+    status = here.box.status()
+    damage = status["store"]["damage"] if status is not None else {"check": "under way"}
+    return damage["check"] in ("sound", "damaged") and not damage["reading"]
 
 
 def _what_waits_is_confirmed(here: Site) -> None:

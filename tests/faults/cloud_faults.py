@@ -16,11 +16,13 @@ from edge.clock import Moment
 from edge.store.rows import unread
 from edge.store.store import Store
 from tests.bench.drain import RealCloud
-from tests.faults.instruments import Instrument, frames_of, more, started
+from tests.faults.instruments import Instrument, finished, frames_of, more, started
 from tests.faults.site import Row, Site, site, with_cloud
 from tests.support.analyzer import xn_result
 from tests.support.broker import Broker
+from tests.support.cable import Cable
 from tests.support.relay import Relay
+from tests.support.waiting import eventually
 
 _ROOT = Path(__file__).resolve().parents[2]
 _A_DAY = 75_000
@@ -107,6 +109,43 @@ def fill(path: Path, instruments: list[Instrument]) -> None:
         for key in each.finished:
             each.acknowledged.update(frames_of(key))
         each.frames = sum(each.acknowledged.values())
+
+
+def cable(row: Row, quick: bool, seconds: int) -> None:
+    """The network cable of the box is pulled in the middle of a run, for two minutes; nobody closes a connection."""
+    with site(row, quick=quick, uplink=True) as here:
+        assert here.broker is not None
+        ports = here.links(3)
+        with_cloud(here)
+        line = Cable(here.broker.port)
+        try:
+            here.box.broker_port = line.port
+            here.box.start()
+            instruments = started(ports, every_s=0.1)
+            more(instruments, 10)
+            eventually(lambda: _count(here) > 0, what="results arrive")
+            line.pull()
+            passed, before, done = line.passed, _count(here), finished(instruments)
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                more(instruments, 5)
+            row.notes |= {"pulled_s": seconds, "acknowledged_meanwhile": finished(instruments) - done}
+            if line.passed != passed or _count(here) > before + here.box.window:
+                row.wrong.append("something went through a cable that was not there")
+            line.plug()
+            more(instruments, 10)
+            for each in instruments:
+                each.end()
+            here.all_arrived(instruments)
+            here.judge(instruments)
+            here.box.stop()
+        finally:
+            line.close()
+
+
+def _count(here: Site) -> int:
+    assert here.cloud is not None
+    return here.cloud.count()
 
 
 class CloudOfItsOwn(RealCloud):

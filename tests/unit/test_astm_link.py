@@ -262,6 +262,21 @@ def test_late_commit_is_not_acknowledged_to_a_sender_that_gave_up() -> None:
     assert line.answer() == ACK, "one ACK only: the answer to the new ENQ"
 
 
+@pytest.mark.req("GW-9")
+def test_what_was_acknowledged_before_a_full_disk_is_no_whole_message() -> None:
+    """The sender gives up with EOT and sends it whole later: taken now, its results would be there twice."""
+    line = Bench(AstmLink(), acknowledge=False)
+    line.hear(ENQ + frame(1, H))
+    line.link.acknowledge(1, 0.0)
+    line.hear(frame(2, b"P|1\r"))
+    line.link.refuse(2, 0.0)
+    assert line.answer() == ACK + ACK + NAK
+    line.hear(EOT)
+    line.wait(1)
+    assert "MessageAbandoned" in line.kinds()
+    assert line.messages == []
+
+
 def test_frame_longer_than_the_limit_is_refused_and_memory_stays_bounded() -> None:
     line = bench(received_text_limit=240)
     line.hear(ENQ)
