@@ -24,7 +24,7 @@ class Person(Protocol):
 
 
 class Check(Protocol):
-    def __call__(self, session: Session, by: Person, act: str, tests: Iterable[str]) -> None: ...
+    def __call__(self, session: Session, by: Person, act: str, tests: Iterable[str] = ()) -> None: ...
 
 
 _checks: list[Check] = []

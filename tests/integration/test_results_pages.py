@@ -191,17 +191,24 @@ def test_clean_specimens_are_released_in_a_batch_and_critical_ones_are_not(site:
         critical = bench.specimen("K")
         ingest(session, bench.source(), [observed(critical, "K", "7.1")])
     reviewer = site.staff("reviewer")
-    page = reviewer.get(REVIEW).text
-    boxes = re.findall(r'name="specimen" value="([0-9a-f-]{36}:\d+)"[^>]*?(disabled)?[ >]', page)
-    ticked = [value for value, _ in boxes]
-    assert len(ticked) == 2
-    assert re.search(rf'value="{critical.id}:\d+"[^>]*disabled', page)
-    reviewer.post(f"{REVIEW}/batch", {"act": "review", "specimen": ticked})
-    page = reviewer.get(REVIEW).text
+    page = reviewer.get(f"{REVIEW}/batch?act=review").text
+    assert f'data-left="{critical.id}"' in page
+    assert "含危急值，须单独核对" in page
+    ticked = re.findall(r'name="specimen" value="([0-9a-f-]{36}:\d+)"', page)
+    assert [each[:36] for each in ticked] == [str(clean.id)]
+    forced = [*ticked, f"{critical.id}:1"]  # whoever ticks past the page is told too
+    answer = reviewer.post(f"{REVIEW}/batch", {"act": "review", "specimen": forced}).text
+    assert 'data-batch-done="1"' in answer
+    assert re.findall(r'data-batch-row="([0-9a-f-]+)" data-outcome="(\w+)"', answer) == [
+        (str(clean.id), "done"),
+        (str(critical.id), "refused"),
+    ]
+    page = reviewer.get(f"{REVIEW}/batch?act=release").text
     ticked = re.findall(r'name="specimen" value="([0-9a-f-]{36}:\d+)"', page)
     answer = reviewer.post(f"{REVIEW}/batch", {"act": "release", "specimen": ticked})
     assert "批量发布 1 份" in answer.text
-    assert critical.accession in answer.text
+    again = reviewer.post(f"{REVIEW}/batch", {"act": "release", "specimen": ticked})
+    assert 'data-outcome="refused"' in again.text  # the page was from before
     with begin() as session:
         assert session.scalars(select(Report.specimen_id)).all() == [clean.id]
 

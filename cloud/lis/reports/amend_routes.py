@@ -97,6 +97,7 @@ def send(
     staff: Amender,
     report_id: uuid.UUID,
     version: Annotated[int, Form()],
+    recalled: Annotated[bool, Form()] = False,
     test: Texts = None,
     use: Texts = None,
     value: Texts = None,
@@ -117,6 +118,7 @@ def send(
             comment=comment,
             confirm_critical=confirm_critical,
             version=version,
+            recalled=recalled,
         ),
     )
     if refusal is None:

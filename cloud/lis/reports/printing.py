@@ -26,15 +26,15 @@ SEX = {"M": "男", "F": "女", "U": "未知"}
 KIND = {"preliminary": "初步报告", "final": "", "amended": "修订报告"}
 
 
-def rendered(content: ReportContent) -> bytes:
-    """The PDF of one version."""
+def rendered(content: ReportContent, notice: str = "") -> bytes:
+    """The PDF of one version. `notice`: printed across a copy that is not valid any more, with why."""
     released = datetime.fromisoformat(content.released_at)
     made = typst.compile(
         str(TEMPLATE),
         format="pdf",
         font_paths=[str(_fonts())],
         ignore_system_fonts=True,
-        sys_inputs={"report": json.dumps(_printed(content), ensure_ascii=False)},
+        sys_inputs={"report": json.dumps({**_printed(content), "notice": notice}, ensure_ascii=False)},
         pdf_standards="a-2b",
         timestamp=int(released.timestamp()),
     )

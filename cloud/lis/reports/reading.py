@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import String, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
+from cloud.kit.audit import AuditEntry, record
 from cloud.kit.errors import NotFound
 from cloud.lis.critical import service as critical
 from cloud.lis.orders.model import Order
@@ -18,6 +20,8 @@ from cloud.lis.reports.disclosure import Channel, Disclosure, DisclosureLimits, 
 from cloud.lis.reports.model import DisclosurePolicy, Report, ReportState, ReportVersion
 from cloud.lis.reports.printing import rendered
 from cloud.lis.reports.view import ReportContent, ReportView
+from cloud.lis.results.signatory import Signatory, actor
+from cloud.staff.model import StaffAccount
 from cloud.web.i18n import mark as N_
 
 
@@ -88,6 +92,77 @@ def pdf(session: Session, report_id: uuid.UUID, version: int | None = None) -> b
     )
     session.refresh(row, ["pdf", "pdf_sha256"])
     return row.pdf or made
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A PDF that is handed out, and what is printed across it where it is not the version in force."""
+
+    data: bytes
+    version: int
+    notice: str
+
+
+def copy(session: Session, report_id: uuid.UUID, *, by: Signatory, version: int | None = None) -> Copy:
+    """What a person opens or prints, kept in the audit trail. An old version, or one of a recalled report, says so on
+    its face; the archived PDF stays as it was (`pdf`).
+
+    The report's row is held: an amendment or recall at the same moment comes wholly before (the copy says so) or wholly
+    after (the trail says who has the old one).
+    """
+    report = session.scalar(
+        select(Report)
+        .where(Report.id == report_id)
+        .with_for_update(read=True)
+        .execution_options(populate_existing=True)
+    )
+    if report is None:
+        raise NotFound("report.unknown", N_("没有这份报告。"))
+    row = version_of(session, report_id, version or report.version)
+    notice = _notice(report, row)
+    made = rendered(ReportContent.from_json(row.content), notice) if notice else pdf(session, report_id, row.version)
+    record(
+        session,
+        actor=actor(by),
+        action="report.print",
+        aggregate=("report", report_id),
+        after={"version": row.version, "valid": not notice},
+    )
+    return Copy(made, row.version, notice)
+
+
+def _notice(report: Report, row: ReportVersion) -> str:
+    """Chinese, as the whole report is."""
+    if report.state == ReportState.RECALLED:
+        when = "" if report.recalled_at is None else clock.local(report.recalled_at).strftime("%Y-%m-%d %H:%M")
+        return f"本报告已于 {when} 召回，不得作为有效报告使用。原因：{report.recalled_reason or ''}"
+    if row.version == report.version:
+        return ""
+    when = clock.local(report.released_at).strftime("%Y-%m-%d %H:%M")
+    return f"本报告为第 {row.version} 版（旧版本），已被 {when} 发布的第 {report.version} 版取代，请以现行版本为准。"
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """One copy in somebody's hands."""
+
+    version: int
+    at: datetime
+    name: str
+
+
+def copies(session: Session, report_id: uuid.UUID) -> list[Printed]:
+    """Who opened or printed which version, newest first."""
+    rows = session.execute(
+        select(AuditEntry, StaffAccount.name)
+        .outerjoin(StaffAccount, AuditEntry.actor == func.concat("staff:", cast(StaffAccount.id, String)))
+        .where(
+            AuditEntry.kind == "report", AuditEntry.aggregate_id == str(report_id), AuditEntry.action == "report.print"
+        )
+        .order_by(AuditEntry.number.desc())
+        .limit(50)
+    )
+    return [Printed(int(entry.after["version"]), entry.at, name or "") for entry, name in rows if entry.after]
 
 
 def versions(session: Session, report_id: uuid.UUID) -> list[ReportVersion]:

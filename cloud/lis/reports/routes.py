@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Conflict
-from cloud.lis.reports import amend_routes, listing, review_routes, service, settings_routes
+from cloud.lis.reports import amend_routes, comparing, listing, review_routes, service, settings_routes
 from cloud.lis.reports.model import ReportState
 from cloud.lis.results import queue
 from cloud.lis.results.attempt import attempt
@@ -34,12 +34,21 @@ navigation.add(
     N_("检验报告"), "/staff/lis/reports", permission="report.read", group=N_("检验"), position=340, key="g p"
 )
 worklist.add(
-    N_("待审核标本"),
-    N_("有结果等待初审或发布"),
-    "/staff/lis/review",
+    N_("待技术审核"),
+    N_("有结果等待初审的标本"),
+    "/staff/lis/review?stage=review",
     permission="result.review",
     position=300,
     count=queue.waiting_count,
+    topic="results",
+)
+worklist.add(
+    N_("待医学审核"),
+    N_("已初审、等待发布的标本"),
+    "/staff/lis/review?stage=release",
+    permission="result.release",
+    position=301,
+    count=queue.medical_count,
     topic="results",
 )
 
@@ -73,20 +82,35 @@ def _report_page(
     context = {
         "view": view,
         "versions": service.versions(session, report_id),
+        "copies": service.copies(session, report_id),
         "disclosure": service.disclosable(session, report_id),
         "problem": problem,
     }
     return render(request, "lis/reports/report.html", context, status)
 
 
+@pages.get("/{report_id}/compare")
+def compare_page(
+    request: Request, session: Transaction, staff: Reader, report_id: uuid.UUID, old: int = 0, new: int = 0
+) -> Response:
+    """Two versions side by side; the one in force and the one before it unless told otherwise."""
+    view = service.released(session, report_id, new or None)
+    person(session, Subject.staff(staff), view.person_id)
+    before = service.released(session, report_id, old or max(view.version - 1, 1))
+    context = {"after": view, "before": before, "lines": comparing.lines(before, view)}
+    return render(request, "lis/reports/compare.html", context)
+
+
 @pages.get("/{report_id}/pdf")
 def report_pdf(session: Transaction, staff: Reader, report_id: uuid.UUID, version: int | None = None) -> Response:
-    """The stored PDF. Of a recalled report only an older version by its number, for those who amend."""
+    """A copy, kept in the trail. An old version says so on its face; of a recalled report only by its number, for those
+    who amend.
+    """
     view = service.released(session, report_id, version)
     person(session, Subject.staff(staff), view.person_id)
     if view.state == ReportState.RECALLED and not (version and staff.may("report.amend")):
         raise Conflict("report.recalled", N_("这份报告已召回，不能打印。"))
-    made = service.pdf(session, report_id, version)
+    made = service.copy(session, report_id, by=staff, version=version).data
     name = f"{view.content.report_number}.pdf"
     headers = {"Content-Disposition": f'inline; filename="{name}"', "Cache-Control": "no-store"}
     return Response(made, media_type="application/pdf", headers=headers)
@@ -94,9 +118,15 @@ def report_pdf(session: Transaction, staff: Reader, report_id: uuid.UUID, versio
 
 @pages.post("/{report_id}/recall")
 def recall(
-    request: Request, session: Transaction, staff: Amender, report_id: uuid.UUID, reason: Annotated[str, Form()] = ""
+    request: Request,
+    session: Transaction,
+    staff: Amender,
+    report_id: uuid.UUID,
+    version: Annotated[int | None, Form()] = None,
+    reason: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    _, refusal = attempt(session, lambda: service.recall(session, report_id, by=staff, reason=reason))
+    """Of the version that the page showed; a newer one in the meantime is looked at first."""
+    _, refusal = attempt(session, lambda: service.recall(session, report_id, by=staff, reason=reason, version=version))
     if refusal is not None:
         return _report_page(request, session, staff, report_id, message_of(refusal), refusal.status)
     return RedirectResponse(f"/staff/lis/reports/{report_id}", status_code=303)

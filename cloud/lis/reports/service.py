@@ -7,7 +7,7 @@ import json
 import uuid
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select, true, update
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
@@ -20,6 +20,8 @@ from cloud.lis.reports.content import Edition, gather
 from cloud.lis.reports.events import ReportDisclosed, ReportRecalled, ReportReleased
 from cloud.lis.reports.model import DisclosurePolicy, Report, ReportState, ReportVersion
 from cloud.lis.reports.reading import (
+    copies,
+    copy,
     disclosable,
     limits,
     marks,
@@ -29,14 +31,19 @@ from cloud.lis.reports.reading import (
     version_of,
     versions,
 )
-from cloud.lis.results.release import release_results
+from cloud.lis.results import guards
+from cloud.lis.results import release as results
+from cloud.lis.results.correction import released_results
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
 
 __all__ = [
+    "check_release",
     "content_hash",
+    "copies",
+    "copy",
     "disclosable",
     "disclose",
     "limits",
@@ -64,7 +71,7 @@ def release(
 
     `version` is that of the sheet the acting page showed. Refusals: `cloud.lis.results.release`.
     """
-    done = release_results(
+    done = results.release_results(
         session, specimen_id, by=by, version=version, confirm_critical=confirm_critical, partial=partial
     )
     report = report_of(session, specimen_id)
@@ -173,18 +180,38 @@ def announce_release(
     )
 
 
-def recall(session: Session, report_id: uuid.UUID, *, by: Signatory, reason: str) -> Report:
-    """Take the report back: nobody may read it as valid until it is amended. Its versions stay."""
+def check_release(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int) -> None:
+    """Raise what `release` would refuse with now, changing nothing."""
+    results.check_release(session, specimen_id, by=by, version=version)
+    recalled = session.scalar(
+        select(Report.id).where(Report.specimen_id == specimen_id, Report.state == ReportState.RECALLED)
+    )
+    if recalled is not None:
+        raise Conflict("report.recalled", N_("这份报告已召回，请通过修订重新发布。"))
+
+
+def recall(session: Session, report_id: uuid.UUID, *, by: Signatory, reason: str, version: int | None = None) -> Report:
+    """Take the report back: nobody may read it as valid until it is amended. Its versions stay.
+
+    `version` is what the acting page showed: a newer one in the meantime is a conflict. One conditional statement.
+    """
     authorise(by, "report.amend")
     if not reason.strip():
         raise Invalid("recall.reason", N_("请填写召回原因。"))
+    guards.may(session, by, "report.recall", released_results(session, report_by_id(session, report_id).specimen_id))
     moved = session.execute(
         update(Report)
-        .where(Report.id == report_id, Report.state != ReportState.RECALLED)
-        .values(state=ReportState.RECALLED, recalled_at=clock.now(), recalled_reason=reason)
+        .where(
+            Report.id == report_id,
+            Report.state != ReportState.RECALLED,
+            true() if version is None else Report.version == version,
+        )
+        .values(state=ReportState.RECALLED, recalled_at=clock.now(), recalled_reason=reason.strip())
         .returning(Report.id)
     ).first()
     report = report_by_id(session, report_id)
+    if moved is None and report.state != ReportState.RECALLED:
+        raise Conflict("recall.stale", N_("这份报告刚刚有了新版本，请核对后再决定是否召回。"))
     if moved is None:
         raise Conflict("report.recalled_already", N_("这份报告已经召回。"))
     critical.cancel_open(session, report.specimen_id, by=by, reason=reason)

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from cloud.config import settings
 from cloud.kit import clock
-from cloud.kit.errors import Conflict, Invalid, NotFound
+from cloud.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import calculating
+from cloud.lis.results import calculating, guards
 from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.results.review import typed_result
@@ -56,6 +56,7 @@ def correct(
         else:
             raise Invalid("amend.nothing", N_("请填写更正后的结果，或选择一条已有结果。"))
         _refuse_unfit(after, confirm_critical)
+        _refuse_alone(session, test, after, by)
         _replace(session, before, after, by)
         done.append(Corrected(before, after))
     # What is calculated from them and not corrected along stands beside its released value, listed for an amendment.
@@ -106,6 +107,18 @@ def _refuse_unfit(after: Result, confirm_critical: bool) -> None:
         raise Conflict("release.draft", N_("参考区间或危急值界限仍是草案，须经主任批准后才能发布。"))
     if after.critical and not confirm_critical:
         raise Conflict("release.critical", N_("含有危急值，请核对并勾选“已确认危急值”后再发布。"))
+
+
+def _refuse_alone(session: Session, test: Test, after: Result, by: Signatory) -> None:
+    """Where two persons are wanted, somebody else typed the new value in or reviewed it."""
+    if guards.two_person_tests(session, [test]) and (
+        after.entered_by == by.id or not guards.signed_by(after) - {by.id}
+    ):
+        raise Forbidden(
+            "amend.second_person",
+            N_("{test}要求两人审核：请另一人先在审核页录入或复核新结果，再由您选用并发布更正。"),
+            test=test.name,
+        )
 
 
 def _replace(session: Session, before: Result, after: Result, by: Signatory) -> None:

@@ -153,6 +153,11 @@ class ResultSheet(Base):
     version: Mapped[int] = mapped_column(default=1)
     comment: Mapped[str | None]
     """The laboratory's comment, printed on the report."""
+    hold_reason: Mapped[str | None]
+    """Put on hold by a person: neither reviewed nor released until it is lifted. Empty: not on hold."""
+    hold_at: Mapped[datetime | None]
+    hold_by: Mapped[uuid.UUID | None]
+    hold_by_name: Mapped[str | None]
 
 
 class ResultResend(Identified, Base):
@@ -269,11 +274,15 @@ class IngestedMessage(Base):
 
 
 class ReviewPolicy(Identified, Base):
-    """How a section reviews, by the director. Append-only: the newest row of a section (or of "", all) rules."""
+    """How a test, a section or the house reviews, by the director. Append-only and dated; `guards.two_person_tests`
+    says which row rules.
+    """
 
     __tablename__ = "lab_review_policy"
 
     section: Mapped[str]
+    test_code: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    """One test alone (`section` is "" then); empty: the section, or the house where that is empty too."""
     two_persons: Mapped[bool]
     """True: whoever reviewed (or typed in) a result does not release it."""
     set_by: Mapped[str]

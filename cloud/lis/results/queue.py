@@ -1,18 +1,25 @@
-"""The work queue of the review page: specimens with values that wait: critical first, then stat, then the oldest."""
+"""The work queues of the review page: specimens with values that wait: critical first, then stat, then the oldest.
+
+The technical queue has what somebody still has to review, the medical one what is reviewed whole and waits for its
+release, the third what a person put on hold.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import TypeVar
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
+from cloud.hospital.model import Department
+from cloud.kit import clock
 from cloud.lis.catalog.model import Test
-from cloud.lis.orders.model import ItemState, OrderItem, Priority
+from cloud.lis.instruments.model import Instrument
+from cloud.lis.orders.model import ItemState, Order, OrderItem, Priority
 from cloud.lis.results.model import OPEN_STATES, Result, ResultSheet, ResultState
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.people.access import Subject, visible_to
@@ -23,6 +30,23 @@ SHOWN = 200
 """A longer queue is cut here; the page says how many wait in all."""
 CLOSED_SPECIMENS = (SpecimenState.REJECTED, SpecimenState.CANCELLED)
 UNFINISHED = (ItemState.ORDERED, ItemState.COLLECTED, ItemState.RECEIVED)
+STAGES = ("review", "release", "hold")
+KINDS = ("stat", "critical", "held", "rerun", "clean")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What part of the queue is looked at; empty: everything."""
+
+    section: str = ""
+    stage: str = ""
+    instrument: str = ""
+    """Code of the analyzer that measured one of the values."""
+    department: str = ""
+    """Code of the ordering department."""
+    kind: str = ""
+    hours: int = 0
+    """Waiting for so long at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +67,12 @@ class Waiting:
     critical: bool
     held: bool
     abnormal: bool
+    rerun: int
+    """Values that are being measured again."""
     since: datetime
     sections: tuple[str, ...]
+    hold_reason: str | None = None
+    hold_by_name: str | None = None
 
     @property
     def to_review(self) -> bool:
@@ -53,80 +81,155 @@ class Waiting:
     @property
     def clean(self) -> bool:
         """Nothing that a person has to look at one by one: what a batch may take."""
-        return not (self.critical or self.held or self.missing)
+        return not (self.critical or self.held or self.missing or self.rerun or self.hold_reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The rows shown, and how many wait in each stage of what is looked at."""
+
+    rows: list[Waiting]
+    total: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def look(session: Session, subject: Subject, wanted: Wanted) -> Queue:
+    """The queue as `wanted`, at most `SHOWN` rows of it. Two statements, however long it is."""
+    found = session.execute(_narrowed(_grouped(subject), wanted)).all()
+    staged = {stage: [row for row in found if stage_of(row) == stage] for stage in STAGES}
+    rows = staged[wanted.stage] if wanted.stage in STAGES else found
+    if wanted.kind:
+        rows = [row for row in rows if _of_kind(row, wanted.kind)]
+    counts = {stage: len(each) for stage, each in staged.items()} | {"": len(found)}
+    return Queue(_described(session, subject, rows[:SHOWN]), len(rows), counts)
 
 
 def waiting(session: Session, subject: Subject, *, section: str = "", stage: str = "") -> list[Waiting]:
-    """The queue of a section (or all), of stage "review" (something unreviewed), "release" (all reviewed) or any."""
-    missing = (
-        select(func.count())
-        .where(OrderItem.specimen_id == Specimen.id, OrderItem.state.in_(UNFINISHED))
-        .correlate(Specimen)
-        .scalar_subquery()
-    )
-    reviewed = func.count(case((Result.state == ResultState.REVIEWED, 1)))
+    """The rows of a section (or all), of one stage or any."""
+    return look(session, subject, Wanted(section=section, stage=stage)).rows
+
+
+def waiting_of(session: Session, subject: Subject, specimen_id: uuid.UUID) -> Waiting | None:
+    """One specimen as it waits now; None where nothing waits, or the person may not be seen."""
+    row = session.execute(_grouped(subject).where(Result.specimen_id == specimen_id)).one_or_none()
+    return _described(session, subject, [row])[0] if row is not None else None
+
+
+def stage_of(row: Waiting | Row[Any]) -> str:
+    """The stage in which a specimen waits."""
+    if row.hold_reason is not None:
+        return "hold"
+    return "review" if row.reviewed < row.open else "release"
+
+
+def _of_kind(row: Row[Any], kind: str) -> bool:
+    if kind == "stat":
+        return bool(row.stat)
+    if kind == "critical":
+        return bool(row.critical)
+    if kind == "held":
+        return bool(row.held)
+    if kind == "rerun":
+        return bool(row.rerun)
+    return not (row.critical or row.held or row.rerun or row.hold_reason)
+
+
+def _grouped(subject: Subject) -> Select[Any]:
+    """One light row for each specimen that waits, in the queue's order."""
+    stat = Specimen.priority == Priority.STAT
     query = (
-        _open(subject)
+        _releasable(select(Result))
+        .join(Test, Test.id == Result.test_id)
+        .join(ResultSheet, ResultSheet.specimen_id == Specimen.id)
         .with_only_columns(
-            Specimen,
-            Person,
+            Specimen.id.label("specimen_id"),
+            stat.label("stat"),
             ResultSheet.version,
+            ResultSheet.hold_reason,
+            ResultSheet.hold_by_name,
             func.count().label("open"),
-            reviewed.label("reviewed"),
-            missing.label("missing"),
+            func.count(case((Result.state == ResultState.REVIEWED, 1))).label("reviewed"),
+            func.count(Result.rerun_requested_at).label("rerun"),
             func.bool_or(Result.critical).label("critical"),
             func.bool_or(Result.held).label("held"),
             func.bool_or(Result.flag.not_in(["", "N"])).label("abnormal"),
             func.min(Result.received_at).label("since"),
             func.array_agg(func.distinct(Test.section)).label("sections"),
         )
-        .group_by(Specimen.id, Person.id, ResultSheet.version)
-        .order_by(
-            func.bool_or(Result.critical).desc(),
-            (Specimen.priority == Priority.STAT).desc(),
-            func.min(Result.received_at),
+        .group_by(Specimen.id, ResultSheet.specimen_id)
+        .order_by(func.bool_or(Result.critical).desc(), stat.desc(), func.min(Result.received_at), Specimen.id)
+    )
+    return cast(Select[Any], query.where(Specimen.person_id.in_(visible_to(subject))))
+
+
+def _narrowed(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    if wanted.section:
+        query = query.having(func.bool_or(Test.section == wanted.section))
+    if wanted.instrument:
+        named = select(Instrument.id).where(Instrument.code == wanted.instrument).scalar_subquery()
+        query = query.having(func.bool_or(Result.instrument_id == named))
+    if wanted.department:
+        orders = (
+            select(Order.id)
+            .join(Department, Department.id == Order.department_id)
+            .where(Department.code == wanted.department)
         )
-        .limit(SHOWN)
+        query = query.where(Specimen.order_id.in_(orders))
+    if wanted.hours > 0:
+        query = query.having(func.min(Result.received_at) <= clock.now() - timedelta(hours=wanted.hours))
+    return query
+
+
+def _described(session: Session, subject: Subject, rows: Sequence[Row[Any]]) -> list[Waiting]:
+    """The rows with who and what they are."""
+    ids = [row.specimen_id for row in rows]
+    missing = (
+        select(OrderItem.specimen_id, func.count().label("missing"))
+        .where(OrderItem.specimen_id.in_(ids), OrderItem.state.in_(UNFINISHED))
+        .group_by(OrderItem.specimen_id)
+        .subquery()
     )
-    if section:
-        query = query.having(func.bool_or(Test.section == section))
-    if stage == "review":
-        query = query.having(reviewed < func.count())
-    elif stage == "release":
-        query = query.having(reviewed == func.count())
-    return [_waiting(row) for row in session.execute(query)]
+    found = {
+        row.id: row
+        for row in session.execute(
+            select(
+                Specimen.id,
+                Specimen.accession,
+                Specimen.barcode,
+                Person.name,
+                Person.sex,
+                Person.birth_date,
+                func.coalesce(missing.c.missing, 0).label("missing"),
+            )
+            .join(Person, Person.id == Specimen.person_id)
+            .outerjoin(missing, missing.c.specimen_id == Specimen.id)
+            .where(Specimen.id.in_(ids), Specimen.person_id.in_(visible_to(subject)))
+        )
+    }
+    return [_waiting(row, found[row.specimen_id]) for row in rows]
 
 
-def _waiting(row: object) -> Waiting:
-    specimen: Specimen = row.Specimen  # type: ignore[attr-defined]
-    person: Person = row.Person  # type: ignore[attr-defined]
+def _waiting(row: Row[Any], who: Row[Any]) -> Waiting:
     return Waiting(
-        specimen_id=specimen.id,
-        accession=specimen.accession,
-        barcode=specimen.barcode,
-        person_name=person.name,
-        sex=person.sex,
-        birth_date=person.birth_date,
-        stat=specimen.priority == Priority.STAT,
-        version=row.version,  # type: ignore[attr-defined]
-        open=row.open,  # type: ignore[attr-defined]
-        reviewed=row.reviewed,  # type: ignore[attr-defined]
-        missing=row.missing,  # type: ignore[attr-defined]
-        critical=row.critical,  # type: ignore[attr-defined]
-        held=row.held,  # type: ignore[attr-defined]
-        abnormal=row.abnormal,  # type: ignore[attr-defined]
-        since=row.since,  # type: ignore[attr-defined]
-        sections=tuple(row.sections),  # type: ignore[attr-defined]
-    )
-
-
-def _open(subject: Subject) -> Select[Result]:
-    return (
-        _releasable(select(Result))
-        .join(Person, Person.id == Specimen.person_id)
-        .join(Test, Test.id == Result.test_id)
-        .join(ResultSheet, ResultSheet.specimen_id == Specimen.id)
-        .where(Specimen.person_id.in_(visible_to(subject)))
+        specimen_id=row.specimen_id,
+        accession=who.accession,
+        barcode=who.barcode,
+        person_name=who.name,
+        sex=who.sex,
+        birth_date=who.birth_date,
+        stat=row.stat,
+        version=row.version,
+        open=row.open,
+        reviewed=row.reviewed,
+        missing=who.missing,
+        critical=row.critical,
+        held=row.held,
+        abnormal=row.abnormal,
+        rerun=row.rerun,
+        since=row.since,
+        sections=tuple(row.sections),
+        hold_reason=row.hold_reason,
+        hold_by_name=row.hold_by_name,
     )
 
 
@@ -148,9 +251,18 @@ def _releasable(query: Select[T]) -> Select[T]:
 
 
 def waiting_count(session: Session) -> int:
-    """How many specimens wait, for the home page."""
-    found = session.scalar(_releasable(select(func.count(func.distinct(Result.specimen_id))).select_from(Result)))
-    return found or 0
+    """How many specimens wait for the technical review, for the home page."""
+    return _count(session, Result.state == ResultState.RECEIVED)
+
+
+def medical_count(session: Session) -> int:
+    """How many specimens have a value that waits for its release."""
+    return _count(session, Result.state == ResultState.REVIEWED)
+
+
+def _count(session: Session, state: Any) -> int:
+    query = _releasable(select(func.count(func.distinct(Result.specimen_id))).select_from(Result)).where(state)
+    return session.scalar(query) or 0
 
 
 def next_of(queue: Sequence[Waiting], after: uuid.UUID | None) -> Waiting | None:

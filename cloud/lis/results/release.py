@@ -13,15 +13,17 @@ from sqlalchemy.orm import Session
 
 from cloud.config import settings
 from cloud.kit import clock
-from cloud.kit.audit import record
-from cloud.kit.errors import Conflict, Forbidden, Invalid
+from cloud.kit.errors import Conflict, Forbidden
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import sheets
-from cloud.lis.results.model import Result, ResultState, ReviewPolicy
+from cloud.lis.results import guards, sheets
+from cloud.lis.results.guards import set_two_persons, two_persons
+from cloud.lis.results.model import Result, ResultSheet, ResultState
 from cloud.lis.results.signatory import Signatory, authorise
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.web.i18n import mark as N_
+
+__all__ = ["ReleasedResults", "check_release", "release_results", "set_two_persons", "two_persons"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,7 @@ def release_results(
     """
     authorise(by, "result.release")
     sheet = sheets.claim(session, specimen_id, version)
-    specimen = session.get_one(Specimen, specimen_id, populate_existing=True)
-    if specimen.state not in (SpecimenState.RECEIVED, SpecimenState.DONE):
-        raise Conflict("release.not_received", N_("标本尚未签收，不能发布；请先扫码签收。"))
-    lines = _lines(session, specimen_id)
-    ready = [result for _, _, result in lines if result is not None and result.state == ResultState.REVIEWED]
-    missing = tuple(test for item, test, result in lines if item.state != ItemState.RELEASED and result not in ready)
-    _refuse_unready(ready, [result for _, _, result in lines if result is not None], missing, partial)
-    _refuse_unfit(session, by, ready, {test.id: test for _, test, _ in lines}, confirm_critical)
+    specimen, ready, missing = _guarded(session, sheet, by=by, confirm_critical=confirm_critical, partial=partial)
     now = clock.now()
     for result in ready:
         result.move_to(ResultState.RELEASED)
@@ -62,36 +57,30 @@ def release_results(
     return ReleasedResults(specimen, sheet.comment, tuple(ready), missing)
 
 
-def two_persons(session: Session, section: str) -> bool:
-    """Whether the director wants two persons for this section: its newest row, else the newest for all, else no."""
-    rows = session.scalars(
-        select(ReviewPolicy).where(ReviewPolicy.section.in_([section, ""])).order_by(ReviewPolicy.valid_from.desc())
-    ).all()
-    for wanted in (section, ""):
-        for row in rows:
-            if row.section == wanted:
-                return row.two_persons
-    return False
+def check_release(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int) -> None:
+    """Raise what `release_results` would refuse with now (a whole report, nothing critical), changing nothing."""
+    authorise(by, "result.release")
+    sheet = session.get(ResultSheet, specimen_id, populate_existing=True)
+    if sheet is None or sheet.version != version:
+        raise Conflict("sheet.stale", sheets.STALE)
+    _guarded(session, sheet, by=by, confirm_critical=False, partial=False)
 
 
-def set_two_persons(session: Session, *, section: str, value: bool, by: str, reason: str) -> ReviewPolicy:
-    """The director's decision, from now on; earlier ones stay. Who may decide is checked by the caller."""
-    if not reason.strip():
-        raise Invalid("settings.reason", N_("请填写更改的原因。"))
-    before = two_persons(session, section)
-    row = ReviewPolicy(section=section, two_persons=value, set_by=by, reason=reason.strip(), valid_from=clock.now())
-    session.add(row)
-    session.flush()
-    record(
-        session,
-        actor=by,
-        action="review.two_persons",
-        aggregate=("review_policy", section or "all"),
-        before={"two_persons": before},
-        after={"two_persons": value},
-        reason=row.reason,
-    )
-    return row
+def _guarded(
+    session: Session, sheet: ResultSheet, *, by: Signatory, confirm_critical: bool, partial: bool
+) -> tuple[Specimen, list[Result], tuple[Test, ...]]:
+    """The specimen, what is ready and what is missing, after every guard."""
+    guards.not_held(sheet)
+    specimen = session.get_one(Specimen, sheet.specimen_id, populate_existing=True)
+    if specimen.state not in (SpecimenState.RECEIVED, SpecimenState.DONE):
+        raise Conflict("release.not_received", N_("标本尚未签收，不能发布；请先扫码签收。"))
+    lines = _lines(session, specimen.id)
+    ready = [result for _, _, result in lines if result is not None and result.state == ResultState.REVIEWED]
+    missing = tuple(test for item, test, result in lines if item.state != ItemState.RELEASED and result not in ready)
+    _refuse_unready(ready, [result for _, _, result in lines if result is not None], missing, partial)
+    guards.may(session, by, "result.release", ready)
+    _refuse_unfit(session, by, ready, {test.id: test for _, test, _ in lines}, confirm_critical)
+    return specimen, ready, missing
 
 
 def _lines(session: Session, specimen_id: uuid.UUID) -> list[tuple[OrderItem, Test, Result | None]]:
@@ -131,11 +120,12 @@ def _refuse_unfit(
         raise Conflict("release.no_value", N_("有结果没有数值，不能发布；请复检或手工录入。"))
     if settings().environment == "production" and any(each.draft for each in ready):
         raise Conflict("release.draft", N_("参考区间或危急值界限仍是草案，须经主任批准后才能发布。"))
-    sections = {tests[each.test_id].section for each in ready}
-    if any(two_persons(session, each) for each in sections) and any(
-        by.id in (each.reviewed_by, each.entered_by) for each in ready
-    ):
-        raise Forbidden("release.second_person", N_("本专业组要求两人审核：初审或录入者不能发布同一结果。"))
+    if again := guards.one_person_only(session, by, ready, tests):
+        raise Forbidden(
+            "release.second_person",
+            N_("{tests}要求两人审核：初审或录入者不能发布同一结果。"),
+            tests="、".join(each.name for each in again[:3]),
+        )
     if any(each.critical for each in ready) and not confirm_critical:
         raise Conflict("release.critical", N_("含有危急值，请核对并勾选“已确认危急值”后再发布。"))
 

@@ -17,9 +17,10 @@ from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.live import announce
+from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import calculating, judging, sheets
+from cloud.lis.results import calculating, guards, judging, sheets
 from cloud.lis.results.entry import judge_entries, judge_row, new_result, read
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import OPEN_STATES, Result, ResultState
@@ -37,7 +38,7 @@ def mark_reviewed(
     reviewed.
     """
     authorise(by, "result.review")
-    sheets.claim(session, specimen_id, version)
+    guards.not_held(sheets.claim(session, specimen_id, version))
     waiting = [
         each
         for each in _chosen_open(session, specimen_id)
@@ -45,6 +46,7 @@ def mark_reviewed(
     ]
     if not waiting:
         raise Conflict("review.nothing", N_("没有等待初审的结果。"))
+    guards.may(session, by, "result.review", waiting)
     for result in waiting:
         result.move_to(ResultState.REVIEWED)
         result.reviewed_by, result.reviewed_by_name, result.reviewed_at = by.id, by.name, clock.now()
@@ -61,9 +63,25 @@ def take_back(
     why = _reason(reason)
     sheets.claim(session, specimen_id, version)
     result = _result(session, specimen_id, result_id)
+    guards.may(session, by, "result.review", [result])
     result.move_to(ResultState.RECEIVED)
     _recorded(session, by, "result.take_back", specimen_id, after={"results": _ids([result])}, reason=why)
     return result
+
+
+def send_back(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int, reason: str) -> list[Result]:
+    """The medical reviewer gives everything reviewed back to the technical review, with the reason."""
+    authorise(by, "result.release")
+    why = _reason(reason)
+    sheets.claim(session, specimen_id, version)
+    reviewed = [each for each in _chosen_open(session, specimen_id) if each.state == ResultState.REVIEWED]
+    if not reviewed:
+        raise Conflict("send_back.nothing", N_("没有等待发布的结果。"))
+    guards.may(session, by, "result.release", reviewed)
+    for result in reviewed:
+        result.move_to(ResultState.RECEIVED)
+    _recorded(session, by, "result.send_back", specimen_id, after={"results": _ids(reviewed)}, reason=why)
+    return reviewed
 
 
 def request_rerun(
@@ -73,6 +91,7 @@ def request_rerun(
     authorise(by, "result.review")
     sheets.claim(session, specimen_id, version)
     result = _result(session, specimen_id, result_id)
+    guards.may(session, by, "result.review", [result])
     if result.state not in OPEN_STATES or not result.chosen:
         raise Conflict("rerun.closed", N_("这条结果已经结束，不能要求复检。"))
     if result.state == ResultState.REVIEWED:
@@ -90,11 +109,25 @@ def withdraw_rerun(
     authorise(by, "result.review")
     sheets.claim(session, specimen_id, version)
     result = _result(session, specimen_id, result_id)
+    guards.may(session, by, "result.review", [result])
     if result.rerun_requested_at is None:
         raise Conflict("rerun.none", N_("这条结果没有要求复检。"))
     result.rerun_requested_at = None
     _recorded(session, by, "result.rerun_withdrawn", specimen_id, after={"results": _ids([result])})
     _follow(session, specimen_id)
+    return result
+
+
+def second(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int, result_id: uuid.UUID) -> Result:
+    """A person's review of a value that came after the release: where two persons are wanted, another one amends."""
+    authorise(by, "result.review")
+    sheets.claim(session, specimen_id, version)
+    result = _result(session, specimen_id, result_id)
+    guards.may(session, by, "result.review", [result])
+    if not result.after_release or result.state != ResultState.RECEIVED or result.reviewed_by is not None:
+        raise Conflict("second.closed", N_("这条结果不需要复核，或已经复核。"))
+    result.reviewed_by, result.reviewed_by_name, result.reviewed_at = by.id, by.name, clock.now()
+    _recorded(session, by, "result.second", specimen_id, after={"results": _ids([result])})
     return result
 
 
@@ -106,6 +139,7 @@ def choose(
     why = _reason(reason)
     sheets.claim(session, specimen_id, version)
     result = _result(session, specimen_id, result_id)
+    guards.may(session, by, "result.review", [result])
     item = session.get_one(OrderItem, result.order_item_id, populate_existing=True)
     if result.after_release or item.state == ItemState.RELEASED or result.state != ResultState.SUPERSEDED:
         raise Conflict("choose.closed", N_("这条结果不能选用；报告已发布的只能通过修订更改。"))
@@ -132,7 +166,10 @@ def enter(
     value: str,
     reason: str = "",
 ) -> Result:
-    """A value typed by hand, in the catalogue's unit: a new run. Over a value that is there it needs a reason."""
+    """A value typed by hand, in the catalogue's unit: a new run. Over a value that is there it needs a reason.
+
+    After release only where two persons are wanted: it is kept beside the released one, for another person's amendment.
+    """
     authorise(by, "result.review")
     text = value.strip()
     if not text or len(text) > 200:
@@ -145,10 +182,11 @@ def enter(
     test = session.get(Test, test_id)
     if test is None:
         raise NotFound("test.unknown", N_("没有这个检验项目。"))
+    require_authority(session, by, "result.enter", [test.code])
     match = place(specimen, items_of(session, [specimen_id]).get((specimen_id, test_id)), test, None)
     if not isinstance(match, Match):
         raise Conflict("enter.not_ordered", N_("这份标本没有申请该项目，或项目已取消。"))
-    if match.item.state == ItemState.RELEASED:
+    if match.item.state == ItemState.RELEASED and not guards.two_person_tests(session, [test]):
         raise Conflict("enter.released", N_("该项目已发布；更正请使用报告修订。"))
     earlier = session.scalars(select(Result).where(Result.order_item_id == match.item.id).order_by(Result.run)).all()
     why = _reason(reason) if earlier else reason.strip()
@@ -179,6 +217,7 @@ def judge_again(session: Session, specimen_id: uuid.UUID, *, by: Signatory, vers
     sheets.claim(session, specimen_id, version)
     specimen = session.get_one(Specimen, specimen_id, populate_existing=True)
     results = list(_chosen_open(session, specimen_id))
+    guards.may(session, by, "result.review", results)
     tests = {each.id: each for each in session.scalars(select(Test).where(Test.id.in_({r.test_id for r in results})))}
     means = judging.means_of(session, results)
     known = judging.background(session, specimen, list(tests.values()), means=means)

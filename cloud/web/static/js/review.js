@@ -1,6 +1,7 @@
 // The review page: rows by j and k, the queue by n and p, Enter releases, results arrive live.
 // What the page may do stands in its HTML (forms and buttons); this module moves the selection and presses them.
 const DEBOUNCE_MS = 250;
+const DETAIL_MS = 90;
 
 const page = document.querySelector("[data-review]");
 let selected = 0;
@@ -21,6 +22,26 @@ function select(index) {
     }
   });
   all[selected].scrollIntoView({ block: "nearest" });
+  showDetail(all[selected].dataset.detailUrl);
+}
+
+// What stands behind the selected value. A hand that holds j down asks once, for the row it stops on.
+let detailShown = "";
+let detailTimer = 0;
+
+function showDetail(url) {
+  if (!url) return;
+  clearTimeout(detailTimer);
+  detailTimer = setTimeout(async () => {
+    const version = page.querySelector("[data-version]")?.dataset.version;
+    const wanted = `${url}#${version}`;
+    const place = page.querySelector("[data-detail]");
+    if (!place || (wanted === detailShown && place.firstChild)) return;
+    const html = await part(url);
+    if (html === null || rows()[selected]?.dataset.detailUrl !== url) return;
+    place.innerHTML = html;
+    detailShown = wanted;
+  }, DETAIL_MS);
 }
 
 function step(by) {
@@ -52,17 +73,10 @@ function onClick(event) {
   else if (button.dataset.open) openDialog(button);
   else if ("close" in button.dataset) button.closest("dialog").close();
   else if ("showFresh" in button.dataset) refreshSheet(true);
-  else if ("tickClean" in button.dataset) tickClean();
   else if (button.matches("[data-row]")) select(rows().indexOf(button));
   if ("rowKey" in button.dataset && button.form?.id === "rerun-form") {
     button.form.querySelector("[data-withdraw-field]").value = String("withdraw" in button.dataset);
   }
-}
-
-function tickClean() {
-  const boxes = [...page.querySelectorAll("[data-batch] input[name=specimen]:not(:disabled)")];
-  const all = boxes.every((box) => box.checked);
-  for (const box of boxes) box.checked = !all;
 }
 
 // Enter releases only when nothing else owns it: no field, button, link or dialog has the focus.
@@ -95,11 +109,9 @@ async function part(url) {
 }
 
 async function refreshQueue() {
-  const ticked = new Set([...page.querySelectorAll("[data-batch] input:checked")].map((box) => box.value));
   const html = await part(page.dataset.queueUrl);
   if (html === null) return;
   page.querySelector("[data-queue]").innerHTML = html;
-  for (const box of page.querySelectorAll("[data-batch] input[name=specimen]")) box.checked = ticked.has(box.value);
 }
 
 async function refreshSheet(asked) {
