@@ -40,6 +40,7 @@ SLICES = (
     "lis.calculation",
     "lis.verification",
     "lis.results",
+    "lis.worksheets",
     "lis.critical",
     "lis.reports",
     "lis.autoverify",

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from cloud.config import settings
 from cloud.kit import audit, clock
 from cloud.kit.errors import Conflict, Forbidden, Invalid, NotFound
+from cloud.lis.authority.service import require_authority
 from cloud.lis.calculation.formula import Definition, Fault, KnownTest, Operand, faults
 from cloud.lis.calculation.language import FormulaError
 from cloud.lis.calculation.model import Formula
@@ -25,6 +26,8 @@ _KEY = "lis.calculation.current"
 class Editor(Protocol):
     """`cloud.staff.access.CurrentStaff` is one."""
 
+    @property
+    def id(self) -> uuid.UUID: ...
     @property
     def actor(self) -> str: ...
     @property
@@ -137,6 +140,7 @@ def save(
 ) -> Formula:
     """A new draft version; refuses one with faults or without a source. Nothing that was stored changes."""
     _may(by, "catalog.edit")
+    require_authority(session, by, "catalog.edit", [definition.test])
     found = check(session, definition)
     if found:
         raise Invalid("formula.faults", N_("公式还有 {count} 处需要改正，请看标红的位置。"), count=len(found))
@@ -176,6 +180,7 @@ def approve(session: Session, formula_id: uuid.UUID, *, by: Editor, reason: str 
     _may(by, "catalog.approve")
     row = _of(session, formula_id)
     test = session.get_one(Test, row.test_id)
+    require_authority(session, by, "catalog.approve", [test.code])
     if row.edited_by == by.actor:
         raise Forbidden("formula.own", N_("编写公式的人不能批准它，请另一位有批准权限的人批准。"))
     if check(session, row.definition(test.code)):

@@ -20,15 +20,14 @@ from cloud.kit.live import announce
 from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import calculating, guards, judging, sheets
-from cloud.lis.results.entry import judge_entries, judge_row, new_result, read
+from cloud.lis.results import calculating, entering, guards, judging, sheets
+from cloud.lis.results.entry import judge_row
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import OPEN_STATES, Result, ResultState
 from cloud.lis.results.signatory import Signatory, actor, authorise
-from cloud.lis.results.storing import announce_results, choose_newest, chosen_numbers, settle_choice
+from cloud.lis.results.storing import announce_results, choose_newest, settle_choice
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
-from protocols.model import Observation
 
 
 def mark_reviewed(
@@ -190,7 +189,7 @@ def enter(
         raise Conflict("enter.released", N_("该项目已发布；更正请使用报告修订。"))
     earlier = session.scalars(select(Result).where(Result.order_item_id == match.item.id).order_by(Result.run)).all()
     why = _reason(reason) if earlier else reason.strip()
-    result = _typed(session, specimen, match, text, by)
+    result = typed_result(session, specimen, match, text, by)
     choose_newest(result, match.item, earlier)
     settle_choice(session, [result])
     before = {"value": earlier[-1].value_text, "result": str(earlier[-1].id)} if earlier else None
@@ -233,17 +232,7 @@ def judge_again(session: Session, specimen_id: uuid.UUID, *, by: Signatory, vers
 
 def typed_result(session: Session, specimen: Specimen, match: Match, text: str, by: Signatory) -> Result:
     """A judged row for a typed value; not added to the session yet."""
-    return _typed(session, specimen, match, text, by)
-
-
-def _typed(session: Session, specimen: Specimen, match: Match, text: str, by: Signatory) -> Result:
-    entry = read(0, Observation(specimen=specimen.accession, code="", value=text), match)
-    known = judging.background(session, specimen, [match.test])
-    judge_entries([entry], known, chosen_numbers(session, specimen.id))
-    result = new_result(entry, specimen, known, received_at=clock.now())
-    result.entered_by, result.channel_code, result.raw_value = by.id, None, None
-    result.source = "typed"
-    return result
+    return entering.typed_row(session, specimen, match, text, by_id=by.id, strict=False)
 
 
 def comment(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int, text: str) -> None:

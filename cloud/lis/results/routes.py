@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
-from cloud.lis.results import unmatched, wording
+from cloud.lis.results import trial_routes, unmatched, wording
 from cloud.lis.results.attempt import attempt
 from cloud.people.access import Subject, visible_to
 from cloud.staff import worklist
@@ -23,7 +23,8 @@ from cloud.web.pages import render
 from cloud.web.refusals import message_of
 
 PAGE = "/staff/lis/unmatched"
-router = APIRouter(prefix=PAGE)
+router = APIRouter()
+pages = APIRouter(prefix=PAGE)
 
 Matcher = Annotated[CurrentStaff, Depends(require("unmatched.match"))]
 CodeEditor = Annotated[CurrentStaff, Depends(require("catalog.edit"))]
@@ -42,12 +43,12 @@ worklist.add(
 )
 
 
-@router.get("")
+@pages.get("")
 def page(request: Request, session: Transaction, staff: Matcher, reason: str = "", matched: int = 0) -> Response:
     return _page(request, session, staff, reason, matched=matched)
 
 
-@router.post("/match")
+@pages.post("/match")
 def match(
     request: Request,
     session: Transaction,
@@ -65,13 +66,13 @@ def match(
     )
 
 
-@router.post("/dismiss")
+@pages.post("/dismiss")
 def dismiss(request: Request, session: Transaction, staff: Matcher, row: Ids = None, why: Reason = "") -> Response:
     """Set the rows aside."""
     return _act(request, session, staff, lambda: unmatched.dismiss(session, row or [], by=staff, reason=why))
 
 
-@router.post("/message")
+@pages.post("/message")
 def declare_message(
     request: Request, session: Transaction, staff: CodeEditor, row: Annotated[uuid.UUID, Form()]
 ) -> Response:
@@ -107,3 +108,7 @@ def _page(
         "matched": matched,
     }
     return render(request, "lis/results/unmatched.html", context, status)
+
+
+router.include_router(pages)
+router.include_router(trial_routes.router)
