@@ -36,16 +36,20 @@ _LONGEST_TEST = 64
 """Characters of R.3 that are worth to be kept in memory once they were read."""
 _MOST_TESTS = 4096
 _MOST_DIALECTS = 16
-_ALL_FIELDS = 15
-"""A result is filled up to this field with blank ones, so that nobody has to ask whether a field is there."""
+_FIRST_FIELDS, _ALL_FIELDS = 7, 15
+"""A result is filled up to these fields with blank ones, so that nobody has to ask whether a field is there."""
 _BLANK = tuple([""] * missing for missing in range(_ALL_FIELDS + 1))
-_ONE_FLAG = {flag: (flag,) for flag in ("N", "H", "L", "A")}
+_ONE_FLAG = {flag: (flag,) for flag in ("N", "H", "L", "HH", "LL", "A", "<", ">")}
+"""The usual flags of R.7 (E1394 10.1.7)."""
+_USUAL_ENDS = ("", "N", "F")
 
 Test = tuple[str, str | None, str | None]
 """Code of the test, what else names it, dilution."""
+Value = tuple[str, tuple[str, ...]]
+"""The value and what stands beside it, in words."""
 Details = tuple[str, str, str, str, str, str, str | None, tuple[str, ...]]
-"""Unit, reference range, status, operator, time as sent, module, "" where there is none; the reagent's lot; what stands
-beside the value, in words."""
+"""Unit, reference range, status, operator, time as sent, module, "" where there is none; the reagent's lot; what else
+is told, in words."""
 
 
 class Context:
@@ -147,7 +151,8 @@ class AstmDriver(Driver):
         elif kind == "M":
             self.manufacturer(record, context)
         elif kind == "L":
-            self._terminator(record, context)
+            if record.raw(3) not in _USUAL_ENDS:
+                self.terminator(record, context)
         else:
             context.items.append(Undecoded("unknown record type", record.whole()[:_SHOWN], record.index))
         context.last_was_result = False
@@ -209,15 +214,15 @@ class AstmDriver(Driver):
             context.tests[raw] = test
         return test
 
-    def value(self, result: Record) -> str:
-        """R.4 where it is more than plain text. One of several components is enough where the others are blank, else
+    def value(self, result: Record) -> Value:
+        """R.4 where it is more than plain text, and what stands beside it, in words. One of several components is
 
-        they stay together.
+        enough where the others are blank, else they stay together.
         """
         text = result.text(4)
         if result.delimiters.component not in text:
-            return text
-        return "^".join(part for part in result.components(4) if part)
+            return text, ()
+        return "^".join(part for part in result.components(4) if part), ()
 
     shortest_attachment: ClassVar[int] = SMALLEST
     """Characters of a value from which on it may be a picture, or the name of one."""
@@ -235,11 +240,18 @@ class AstmDriver(Driver):
         return tuple(part for repeat in result.repeats(7) for part in repeat if part)
 
     def details(self, record: Record) -> Details:
-        """R.5 unit, R.6 reference range, R.9 status, R.11 operator, R.12 and R.13 times, R.14 module."""
+        """R.5 unit, R.6 reference range, R.9 status, R.11 operator, R.12 and R.13 times, R.14 module.
+
+        Not asked of a record in which nothing but a unit stands behind its value.
+        """
+        fields = record.fields
         if record.as_sent:
-            fields = record.fields
             unit, reference, status, operator = fields[4], fields[5], fields[8], fields[10]
             time, module = fields[12] or fields[11], fields[13]
+        elif not record.escaped:
+            unit, reference, status = fields[4].strip(), fields[5].strip(), fields[8].strip()
+            operator, module = fields[10].strip(), fields[13].strip()
+            time = fields[12].strip() or fields[11].strip()
         else:
             unit, reference, status, operator, started, time, module = record.texts((5, 6, 9, 11, 12, 13, 14))
             time = time or started
@@ -253,17 +265,28 @@ class AstmDriver(Driver):
         code, name, dilution = test if test is not None else self._read_test(record, context)
         if not code:
             return Undecoded("result without a test code", record.whole()[:_SHOWN], record.index)
-        if len(fields) < _ALL_FIELDS:
-            fields = record.fields = fields + _BLANK[_ALL_FIELDS - len(fields)]
+        filled = len(fields)
+        if filled < _FIRST_FIELDS:
+            fields += _BLANK[_FIRST_FIELDS - filled]
         value, flag = fields[3], fields[6]
-        if record.delimiters.component in value or not record.as_sent:
-            value = self.value(record)
+        beside: tuple[str, ...] = ()
+        if record.escaped or record.delimiters.component in value:
+            value, beside = self.value(record)
+        elif not record.as_sent:
+            value = value.strip()
         attachments: tuple[Attachment, ...] = ()
         if len(value) >= self.shortest_attachment:
             attachments = self.attachments(code, value)
             if attachments and any(each.data for each in attachments):
                 value = ""
-        unit, reference, status, operator, time, module, lot, comments = self.details(record)
+        if filled <= _FIRST_FIELDS and record.as_sent and not fields[5]:
+            unit, reference, status, operator, time, module, lot, comments = fields[4], "", "", "", "", "", None, beside
+        else:
+            if filled < _ALL_FIELDS:
+                fields += _BLANK[_ALL_FIELDS - len(fields)]
+            unit, reference, status, operator, time, module, lot, comments = self.details(record)
+            if beside:
+                comments = beside + comments
         if time:
             if time != context.sent_time:
                 context.sent_time, context.time = time, iso_time(time)
@@ -326,9 +349,10 @@ class AstmDriver(Driver):
             InstrumentEvent("manufacturer record", context.specimen, record.whole(), record=record.index)
         )
 
-    def _terminator(self, record: Record, context: Context) -> None:
+    def terminator(self, record: Record, context: Context) -> None:
+        """L.3 says something else than that the message ended normally."""
         code = record.text(3)
-        if code not in ("", "N", "F"):
+        if code not in _USUAL_ENDS:
             context.items.append(InstrumentEvent("termination", None, code, record=record.index))
 
     # ------------------------------------------------------------------ host query

@@ -42,11 +42,16 @@ from protocols.model import (
 )
 
 _SHOWN = 2000
-_SHORT = tuple([""] * missing for missing in range(21))
+_FIRST_FIELDS, _ALL_FIELDS = 9, 20
+_BLANK = tuple([""] * missing for missing in range(_ALL_FIELDS + 1))
 _STARTS = (b"MSH", b"FHS", b"BHS")
 _RESULTS = ("ORU", "OUL")
 _QUERIES = ("QRY", "QBP")
 _CODECS = {"utf-8", "gb18030", "latin-1", "ascii"}
+
+Details = tuple[str, str, str, str, str, str, str | None, tuple[str, ...]]
+"""Unit, reference range, status, time as sent, operator, module, "" where there is none; the reagent's lot; what stands
+beside the value, in words."""
 
 
 @dataclass(slots=True)
@@ -182,14 +187,14 @@ class Hl7Driver(Driver):
         if not code:
             return Undecoded("result without a test code", segment.line[:_SHOWN], segment.index)
         value, attachments = self.value(segment, code)
-        unit, reference, status, taken, operator, module, analyzed = _result_fields(segment)
+        unit, reference, status, time, operator, module, lot, comments = self.details(segment)
         return Observation(  # by position: with keywords it would cost six times as much, for each result
             context.specimen,
             code,
             value,
             unit or None,
             self.flags(segment),
-            iso_time(taken) or iso_time(analyzed) or context.observed_at,
+            (iso_time(time) if time else None) or context.observed_at,
             reference or None,
             status or None,
             name,
@@ -197,15 +202,38 @@ class Hl7Driver(Driver):
             None,  # dilution
             operator or None,
             module or None,
-            None,  # reagent_lot
+            lot,
             None,  # calibrator_lot
             None,  # rack
             None,  # position
-            (),  # comments
+            comments,
             attachments,
             context.qc,
             segment.index,
         )
+
+    def details(self, segment: Segment) -> Details:
+        """OBX-6.1 unit, 7 reference range, 11 status, 14 time or 19 that of the analysis, 16 operator, 18.1 module."""
+        fields = segment.fields
+        component, as_sent = segment.delimiters.component, segment.as_sent
+        if len(fields) <= _FIRST_FIELDS and as_sent:
+            unit = fields[6] if len(fields) > 6 else ""
+            if component in unit:
+                unit = segment.component(6, 1)
+            return unit, fields[7] if len(fields) > 7 else "", "", "", "", "", None, ()
+        if len(fields) < _ALL_FIELDS:
+            fields = fields + _BLANK[_ALL_FIELDS - len(fields)]
+        unit, operator, module = fields[6], fields[16], fields[18]
+        if not as_sent or component in unit:
+            unit = segment.component(6, 1)
+        if operator and (not as_sent or component in operator):
+            operator = "^".join(filter(None, segment.components(16)))
+        if module and (not as_sent or component in module):
+            module = segment.component(18, 1)
+        time = fields[14] if not fields[14].isspace() else ""
+        if as_sent:
+            return unit, fields[7], fields[11], time or fields[19], operator, module, None, ()
+        return unit, segment.text(7), segment.text(11), time or fields[19], operator, module, None, ()
 
     def flags(self, segment: Segment) -> tuple[str, ...]:
         raw = segment.raw(8)
@@ -339,24 +367,6 @@ def _before_the_message(payload: bytes) -> list[Undecoded]:
     lines = [line for line in re.split(r"[\r\n\v\x1c]+", text.removeprefix("\xef\xbb\xbf")) if line.strip("\x00 ")]
     kept = "\r".join(line for line in lines if line[:3] not in ("FHS", "BHS"))
     return [Undecoded("text before the MSH segment", kept[:_SHOWN])] if kept else []
-
-
-def _result_fields(segment: Segment) -> tuple[str, str, str, str, str, str, str]:
-    """OBX-6.1 unit, 7 reference range, 11 status, 14 time, 16 operator, 18.1 module, 19 time of the analysis."""
-    fields = segment.fields
-    if len(fields) < 20:
-        fields = fields + _SHORT[20 - len(fields)]
-    unit, operator, module = fields[6], fields[16], fields[18]
-    component, as_sent = segment.delimiters.component, segment.as_sent
-    if not as_sent or component in unit:
-        unit = segment.component(6, 1)
-    if operator and (not as_sent or component in operator):
-        operator = "^".join(filter(None, segment.components(16)))
-    if module and (not as_sent or component in module):
-        module = segment.component(18, 1)
-    if as_sent:
-        return unit, fields[7], fields[11], fields[14], operator, module, fields[19]
-    return unit, segment.text(7), segment.text(11), fields[14], operator, module, fields[19]
 
 
 def _encapsulated(segment: Segment, code: str, repeat: str) -> Attachment | None:

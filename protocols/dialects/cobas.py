@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context, Details, Test
+from protocols.astm_driver import AstmDriver, Context, Details, Test, Value
 from protocols.driver import Match
 from protocols.links.astm_frames import AstmOptions
 from protocols.messages.astm import Record, build_message, escape, read_message
@@ -83,30 +83,24 @@ class CobasHost(AstmDriver):
         code, _, dilution = parts[3].partition("/")
         return code, None, dilution.strip("/") or "^".join(filter(None, parts[4:])) or None
 
-    def value(self, result: Record) -> str:
-        """The measured value; of a qualitative test the cut-off index, its call is a comment (see `call`)."""
-        parts = result.components(4)
-        if len(parts) < 2 or not parts[1]:
-            return parts[0] if parts else ""
-        return parts[1] if _is_qualitative(parts, result.text(5)) else parts[0]
+    def value(self, result: Record) -> Value:
+        """The measured value, beside it the number of a result message; of a qualitative test the cut-off index and
 
-    def call(self, result: Record) -> str | None:
-        """What stands beside the value: the qualitative call, or the number of a result message."""
+        its call.
+        """
         parts = result.components(4)
         if len(parts) < 2:
-            return None
+            return parts[0] if parts else "", ()
         if _is_qualitative(parts, result.text(5)):
-            return f"{QUALITATIVE[parts[0]]} ({parts[0]})"
-        return f"result message {parts[1]}" if parts[1] else None
+            return parts[1] or parts[0], (f"{QUALITATIVE[parts[0]]} ({parts[0]})",)
+        return parts[0], (f"result message {parts[1]}",) if parts[1] else ()
 
     def details(self, record: Record) -> Details:
         told = super().details(record)
-        separator, module = record.delimiters.component, told[5]
-        if module and separator not in module and separator not in record.fields[3]:
-            return told  # nothing stands beside the value
-        call = self.call(record)
+        if told[5] and record.delimiters.component not in told[5]:
+            return told
         module = record.component(14, 1) or record.component(15, 1)  # a cobas 6000 writes one field more
-        return (*told[:5], module, None, (call,) if call else ())
+        return (*told[:5], module, *told[6:])
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """Calibrations and absorbances are carried whole, under the name that H.11 gives them."""

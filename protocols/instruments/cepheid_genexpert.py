@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import AstmDriver, Context, Details, Test
+from protocols.astm_driver import AstmDriver, Context, Details, Test, Value
 from protocols.driver import Match, Status
 from protocols.links.astm_frames import AstmOptions
 from protocols.messages.astm import Delimiters, Record, build_message, escape, read_message
@@ -85,20 +85,20 @@ class CepheidGenexpert(AstmDriver):
             return code, "^".join(filter(None, parts[4:7])), None
         return "^".join((test, analyte, complementary) if complementary else (test, analyte)), None, None
 
-    def value(self, result: Record) -> str:
-        """The number where there is one, else the words."""
-        return _number_and_words(result)[0]
+    def value(self, result: Record) -> Value:
+        """The number where there is one, the words beside it; else the words."""
+        separator, raw = result.delimiters.component, result.fields[3]
+        if result.as_sent and raw.endswith(separator):
+            return raw.partition(separator)[0], ()
+        words, number = [*result.components(4), ""][:2]
+        return (number, (words,) if words else ()) if number else (words, ())
 
     def details(self, record: Record) -> Details:
         told = super().details(record)
-        fields = record.fields
-        words = _number_and_words(record)[1]
-        if not fields[13]:  # an analyte
-            return (*told[:7], (words,)) if words else told
+        if not record.fields[13]:  # an analyte
+            return told
         _, instrument, module, cartridge, lot, expiry = [*record.components(14), "", "", "", "", "", ""][:6]
-        comments: tuple[str, ...] = (words,) if words else ()
-        if cartridge:
-            comments += (f"cartridge {cartridge}",)
+        comments: tuple[str, ...] = (f"cartridge {cartridge}",) if cartridge else ()
         if expiry:
             comments += (f"reagent expires {iso_time(expiry)}",)
         return (*told[:5], module or instrument, lot or None, comments)
@@ -169,17 +169,6 @@ class CepheidGenexpert(AstmDriver):
         if not any((*known, order.sex)):
             return ("P", str(number))
         return ("P", str(number), "", "", *known, order.sex or "")
-
-
-def _number_and_words(result: Record) -> tuple[str, str]:
-    """R.4 ``words^number``: the value, and the words where they stand beside a number."""
-    raw = result.fields[3]
-    separator = result.delimiters.component
-    if not result.as_sent or raw.count(separator) > 1:
-        words, number = [*result.components(4), ""][:2]
-    else:
-        words, _, number = raw.partition(separator)
-    return (number, words) if number else (words, "")
 
 
 def _plain(comment: str) -> tuple[str, str]:

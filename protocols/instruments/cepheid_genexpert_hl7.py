@@ -16,17 +16,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar
 
 from protocols.driver import Match, Status
-from protocols.hl7_driver import Context, Hl7Driver
+from protocols.hl7_driver import Details, Hl7Driver
 from protocols.law_orders import new_control_id
 from protocols.messages.hl7 import Hl7Message, Segment, build, escape, read_messages
 from protocols.messages.times import iso_time
-from protocols.model import HostQuery, InstrumentEvent, Item, Observation, Order, Undecoded, changed
+from protocols.model import Attachment, HostQuery, InstrumentEvent, Item, Order, Undecoded
 
 _UTF16 = re.compile(r"\\Z([0-9A-Fa-f]{4})\\")
 _EVERYTHING, _ONE = "Z01", "Z03"
+_LONGEST_CODE = 128
+"""Characters of OBX-3 and OBX-4 that are worth to be kept in memory once they were read."""
+_OPERATOR = 16
 
 
 class CepheidGenexpertHl7(Hl7Driver):
@@ -113,30 +117,30 @@ class CepheidGenexpertHl7(Hl7Driver):
 
     def code(self, segment: Segment) -> tuple[str, str | None]:
         """Panel and test, then analyte and complementary result, as many as are filled; OBX-3.1.3 names the assay."""
-        test, of = _subcomponents(segment, 3), _subcomponents(segment, 4)
-        code = "&".join(filter(None, test[:2]))
-        analyte = "&".join(filter(None, of[:2]))
-        return (f"{code}/{analyte}" if analyte else code), (test[2] or None) if len(test) > 2 else None
+        fields, sub = segment.fields, segment.delimiters.sub
+        if segment.as_sent and len(fields) > 4 and len(fields[3]) + len(fields[4]) <= _LONGEST_CODE:
+            return _known_code(fields[3], fields[4], sub)
+        return _code(_subcomponents(segment, 3), _subcomponents(segment, 4))
 
-    def observation(self, segment: Segment, context: Context) -> Observation | Undecoded:
+    def value(self, segment: Segment, code: str) -> tuple[str | None, tuple[Attachment, ...]]:
+        """The number where there is one, else the words."""
+        if segment.raw(2) in ("ED", "RP"):
+            return super().value(segment, code)
+        words, number = _words_and_number(segment)
+        return number or words or None, ()
+
+    def details(self, segment: Segment) -> Details:
         """OBX-18 is the chain from the reagent to the computer; OBX-16.2 who performed it."""
-        found = super().observation(segment, context)
-        if not isinstance(found, Observation):
-            return found
-        chain = [segment.plain(each).strip() for each in segment.repeats(18)] if segment.raw(18) else []
-        chain += [""] * (6 - len(chain))
-        expiry, lot, cartridge, module, instrument, _ = chain[:6]
+        unit, reference, status, time, _, _, _, _ = super().details(segment)
+        words, number = _words_and_number(segment)
+        beside = (words,) if words and number else ()
+        if len(segment.fields) <= _OPERATOR:
+            return unit, reference, status, time, "", "", None, beside
+        chain = [segment.plain(each).strip() for each in segment.repeats(18)]
+        expiry, lot, cartridge, module, instrument = [*chain, "", "", "", "", ""][:5]
         said = ((f"cartridge {cartridge}",) if cartridge else ()) + ((f"expires {expiry}",) if expiry else ())
-        words, number = [_unescaped(each) for each in [*segment.components(5), ""][:2]]
-        said += (words,) if words and number else ()
-        return changed(
-            found,
-            value=number or words or None,
-            operator=next(filter(None, segment.components(16)[1:2]), None),
-            module=module or instrument or None,
-            reagent_lot=lot or None,
-            comments=(*found.comments, *said),
-        )
+        operator = segment.component(16, 2)
+        return unit, reference, status, time, operator, module or instrument, lot or None, said + beside
 
     # ------------------------------------------------------------------ host query
 
@@ -187,6 +191,27 @@ class CepheidGenexpertHl7(Hl7Driver):
 def _unescaped(text: str) -> str:
     """``\\Zhhhh\\``: a letter outside Latin-1 (UTF-16)."""
     return _UTF16.sub(lambda match: chr(int(match[1], 16)), text) if "\\Z" in text else text
+
+
+def _words_and_number(segment: Segment) -> tuple[str, str]:
+    """OBX-5 qualitative ^ quantitative."""
+    if segment.as_sent:
+        words, _, rest = segment.raw(5).partition(segment.delimiters.component)
+        return words, rest.partition(segment.delimiters.component)[0] if rest else ""
+    words, number = [_unescaped(each) for each in [*segment.components(5), ""][:2]]
+    return words, number
+
+
+def _code(test: list[str], of: list[str]) -> tuple[str, str | None]:
+    code = "&".join(filter(None, test[:2]))
+    analyte = "&".join(filter(None, of[:2]))
+    return (f"{code}/{analyte}" if analyte else code), (test[2] or None) if len(test) > 2 else None
+
+
+@lru_cache(maxsize=4096)
+def _known_code(test: str, of: str, sub: str) -> tuple[str, str | None]:
+    """An instrument names the same few hundred results over and over."""
+    return _code(test.split(sub), of.split(sub))
 
 
 def _subcomponents(segment: Segment, number: int) -> list[str]:

@@ -60,7 +60,10 @@ class HoribaYumizen(AstmDriver):
 
     def details(self, record: Record) -> Details:
         told = super().details(record)
-        return told[0], record.component(6, 1), told[2], record.component(11, 1), *told[4:]
+        if not record.as_sent:
+            return told[0], record.component(6, 1), told[2], record.component(11, 1), *told[4:]
+        fields, separator = record.fields, record.delimiters.component
+        return told[0], fields[5].partition(separator)[0], told[2], fields[10].partition(separator)[0], *told[4:]
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """A curve waits for the results of its sample, which come behind it; anything else is carried whole."""
@@ -69,36 +72,33 @@ class HoribaYumizen(AstmDriver):
         context.items.append(InstrumentEvent(name, context.specimen, record.whole(), record=record.index))
 
     def finish(self, items: list[Item], message: AstmMessage) -> list[Item]:
-        if not any(isinstance(item, InstrumentEvent) for item in items):
-            return items
+        events = [item for item in items if isinstance(item, InstrumentEvent)]
         records = message.records
-        found, items = items, []
-        for item in found:
-            if isinstance(item, InstrumentEvent) and item.name == "comment" and item.record is not None:
-                items += _alarms(item, records[item.record])
-            else:
-                items.append(item)
-        self._hang_curves(items, records)
-        _explain(items)
+        if any(event.name == "comment" for event in events):
+            items = [each for item in items for each in _with_alarms(item, records)]
+            _explain(items)
+        for event in events:
+            if event.name == _CURVE:
+                _hang_curve(event, items, records)
         return items
 
-    def _hang_curves(self, items: list[Item], records: Sequence[Record]) -> None:
-        """Each curve becomes an attachment of its result; one that cannot be unpacked, or has none, stays an event."""
-        for item in [each for each in items if isinstance(each, InstrumentEvent) and each.name == _CURVE]:
-            record = records[item.record or 0]
-            place = items.index(item)
-            try:
-                found = _attachment(record)
-            except BadStream as error:
-                items[place] = changed(item, name=_UNREADABLE, detail=f"{error}: {item.detail}")
-                continue
-            owner = _owner(record, item.specimen, items)
-            if owner is None:
-                continue
-            result = items[owner]
-            if isinstance(result, Observation):
-                items[owner] = changed(result, attachments=(*result.attachments, found))
-                del items[place]
+
+def _hang_curve(event: InstrumentEvent, items: list[Item], records: Sequence[Record]) -> None:
+    """The curve becomes an attachment of its result; one that cannot be unpacked, or has none, stays an event."""
+    record = records[event.record or 0]
+    place = next(index for index, item in enumerate(items) if item is event)
+    try:
+        found = _attachment(record)
+    except BadStream as error:
+        items[place] = changed(event, name=_UNREADABLE, detail=f"{error}: {event.detail}")
+        return
+    owner = _owner(record, event.specimen, items)
+    if owner is None:
+        return
+    result = items[owner]
+    if isinstance(result, Observation):
+        items[owner] = changed(result, attachments=(*result.attachments, found))
+        del items[place]
 
 
 def _attachment(record: Record) -> Attachment:
@@ -127,10 +127,12 @@ def _owner(record: Record, specimen: str | None, items: Sequence[Item]) -> int |
     return named[0] if named else (results[0][0] if results else None)
 
 
-def _alarms(comment: InstrumentEvent, record: Record) -> list[Item]:
-    """One event for each repeat of C.4."""
-    repeats = ["^".join(repeat).strip("^") for repeat in record.repeats(4)]
-    return [changed(comment, name=_ALARM, detail=each) for each in repeats if each]
+def _with_alarms(item: Item, records: Sequence[Record]) -> list[Item]:
+    """The item itself; of a comment one event for each repeat of C.4."""
+    if not isinstance(item, InstrumentEvent) or item.name != "comment" or item.record is None:
+        return [item]
+    repeats = ["^".join(repeat).strip("^") for repeat in records[item.record].repeats(4)]
+    return [changed(item, name=_ALARM, detail=each) for each in repeats if each]
 
 
 def _explain(items: list[Item]) -> None:

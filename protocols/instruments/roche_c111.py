@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from protocols.astm_driver import Context, Test
+from protocols.astm_driver import Context, Test, Value
 from protocols.dialects.cobas import CobasHost
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message, escape, read_message
@@ -62,11 +62,8 @@ class RocheC111(CobasHost):
             return "^".join(filter(None, parts)), None, None
         return parts[3], None, "^".join(filter(None, parts[4:])) or None
 
-    def value(self, result: Record) -> str:
-        return result.text(4)
-
-    def call(self, result: Record) -> str | None:
-        return None
+    def value(self, result: Record) -> Value:
+        return result.text(4), ()
 
     def manufacturer(self, record: Record, context: Context) -> None:
         name = _MANUFACTURER.get(record.component(3, 1), "manufacturer record")

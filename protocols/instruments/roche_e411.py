@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from protocols.astm_driver import Context
 from protocols.dialects.cobas import CobasHost
 from protocols.driver import Match, Status
 from protocols.messages.astm import Record, build_message
-from protocols.model import Decoded, HostQuery, InstrumentEvent, Order
+from protocols.model import HostQuery, Order
 
 _ELECSYS_MARKS = (b"^SAMPLE^NORMAL", b"^SAMPLE^REDUCED", b"^CONTROL^NORMAL", b"^CONTROL^REDUCED")
 _ELECSYS_TYPES = ("SAMPLE", "CONTROL")
@@ -43,15 +44,10 @@ class RocheE411(CobasHost):
             return Match(0.8, "a nameless header and the sample types of the Elecsys protocol")
         return match
 
-    def decode(self, payload: bytes) -> Decoded:
+    def terminator(self, record: Record, context: Context) -> None:
         """The Elecsys type ends its inquiries with L.3 I, which says nothing more than that."""
-        decoded = super().decode(payload)
-        if not any(isinstance(item, HostQuery) and item.context.get("elecsys") for item in decoded.items):
-            return decoded
-        items = tuple(
-            item for item in decoded.items if not (isinstance(item, InstrumentEvent) and item.name == "termination")
-        )
-        return Decoded(items=items, sender=decoded.sender, message_id=decoded.message_id, charset=decoded.charset)
+        if not any(isinstance(item, HostQuery) and item.context.get("elecsys") for item in context.items):
+            super().terminator(record, context)
 
     def host_query(self, record: Record) -> HostQuery:
         """Elecsys type: ``^sample^sequence^carrier^position^^SAMPLE^container``, one component less in front."""

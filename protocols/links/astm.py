@@ -14,7 +14,7 @@ from __future__ import annotations
 from protocols.errors import LocalProtocolError
 from protocols.links.astm_assembly import HeldFrame
 from protocols.links.astm_frames import ACK, ENQ, EOT, NAK, AstmOptions, Checksum
-from protocols.links.astm_line import SHOWN, TRANSITIONS, State
+from protocols.links.astm_line import SHOWN, TRANSITIONS, State, Wait
 from protocols.links.astm_receiving import AstmReceiving
 from protocols.links.astm_sending import Sending, Step, Turn
 from protocols.links.contract import FrameRefused, LinkEvent
@@ -44,14 +44,20 @@ class AstmLink(AstmReceiving):
         events: list[LinkEvent] = []
         if self._deadline is not None and now >= self._deadline:
             self._expire(now, events)
-        if not self._buffer and self._receive_frame(data, now, events):
-            if self._held is None:
-                self._read(now, events)
-            return events
-        room = _WAITING_LIMIT + self.options.received_text_limit - len(self._buffer)
-        if self.state is State.HOLDING_FRAME and len(data) > room:
-            events.append(FrameRefused("more bytes than fit behind a frame that is being stored", data[room:][:SHOWN]))
-            data = data[:room]
+        if not self._buffer:
+            if len(data) == 1:
+                if self._receive_control(data[0], now, events):
+                    return events
+            elif self._receive_frame(data, now, events):
+                if self._held is None:
+                    self._read(now, events)
+                return events
+        if self.state is State.HOLDING_FRAME:
+            room = _WAITING_LIMIT + self.options.received_text_limit - len(self._buffer)
+            if len(data) > room:
+                refused = data[room:][:SHOWN]
+                events.append(FrameRefused("more bytes than fit behind a frame that is being stored", refused))
+                data = data[:room]
         self._buffer += data
         self._read(now, events)
         return events
@@ -123,6 +129,9 @@ class AstmLink(AstmReceiving):
             self._move_to(State.AWAITING_FRAME)
             if not self._sender_gave_up(held, now):
                 self._output.append(reply)
+            if not self._buffer:
+                self._wait_for(Wait.FRAME, now + self.options.receive_timeout_s)
+                return events
         self._read(now, events)
         return events
 
@@ -146,7 +155,7 @@ class AstmLink(AstmReceiving):
 
     def _bid(self, now: float) -> None:
         """Ask for the line if a message waits and the line is free."""
-        if self.state is State.NEUTRAL and not self._buffer and self._sending.may_bid(now):
+        if self._sending.queue and self.state is State.NEUTRAL and not self._buffer and self._sending.may_bid(now):
             self._move_to(State.AWAITING_ENQ_REPLY)
             self._output.append(ENQ)
             self._deadline = now + self.options.reply_timeout_s

@@ -116,9 +116,7 @@ class Assembly:
         self.record_head = b"" if held.is_end_frame else self._head_of_last_record(held.text, len(held.text))
 
     def _ends_with_terminator(self, text: bytes) -> bool:
-        end = len(text)
-        while end and text[end - 1] in b"\r\n":
-            end -= 1
+        end = len(text.rstrip(b"\r\n"))
         head = self._head_of_last_record(text, end)
         return head[:1] in (b"L", b"l") and not head[1:2].isalnum()
 

@@ -76,12 +76,13 @@ class AstmReceiving(AstmLine):
 
     def _read_some(self, now: float, events: list[LinkEvent]) -> bool:
         """One step; False when more bytes (or an acknowledgement) are needed."""
-        if self.state is State.HOLDING_FRAME:
-            return False
-        if self.state is State.NEUTRAL:
-            return self._read_neutral(now, events)
-        if self.state is State.AWAITING_FRAME:
+        state = self.state
+        if state is State.AWAITING_FRAME:
             return self._read_session(now, events)
+        if state is State.HOLDING_FRAME:
+            return False
+        if state is State.NEUTRAL:
+            return self._read_neutral(now, events)
         return self._read_reply(now, events)
 
     def _read_neutral(self, now: float, events: list[LinkEvent]) -> bool:
@@ -214,6 +215,21 @@ class AstmReceiving(AstmLine):
 
     # ------------------------------------------------------------------ one frame
 
+    def _receive_control(self, control: int, now: float, events: list[LinkEvent]) -> bool:
+        """The usual ENQ before a session and EOT behind a whole message, alone and without the buffer. False: it is
+
+        another byte, or stands elsewhere.
+        """
+        if control == ENQ and self.state is State.NEUTRAL:
+            self._begin_session()
+            self._wait_for(Wait.FRAME, now + self.options.receive_timeout_s)
+            return True
+        if control == EOT and self.state is State.AWAITING_FRAME and not self._assembly.frame_ids:
+            self._act_on(control, now, events)
+            self._bid(now)
+            return True
+        return False
+
     def _receive_frame(self, data: bytes, now: float, events: list[LinkEvent]) -> bool:
         """The usual case, without the buffer: `data` is one whole frame, alone. False: it is not."""
         end = len(data) - 5
@@ -296,8 +312,12 @@ class AstmReceiving(AstmLine):
     def _hand_out(self, held: HeldFrame, raw: bytes, events: list[LinkEvent]) -> None:
         self._hold(held, raw, events)
         if held.ends_message:
-            ids = (*self._assembly.frame_ids, held.frame_id)
-            events.append(MessageReceived(ids, b"".join((*self._assembly.texts, held.text))))
+            before = self._assembly
+            if before.texts:
+                ids = (*before.frame_ids, held.frame_id)
+                events.append(MessageReceived(ids, b"".join((*before.texts, held.text))))
+            else:
+                events.append(MessageReceived((held.frame_id,), held.text))
 
     def _hold(self, held: HeldFrame, raw: bytes, events: list[LinkEvent]) -> None:
         self._next_id += 1

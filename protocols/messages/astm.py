@@ -65,12 +65,9 @@ class Record(msgspec.Struct, gc=False):
     delimiters: Delimiters
     charset: str
     as_sent: bool
-    """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the record. Blanks do that
-
-    stand between words.
-    """
-    rare: bool = False
-    """Other padding than blanks stands somewhere in the message."""
+    """Nothing has to be taken away: no padding, no escape sign and no repeat stands in the record."""
+    escaped: bool = True
+    """An escape sign or a repeat stands in it: without one there is at most padding."""
 
     def raw(self, number: int) -> str:
         """Field as it stands, "" where the record is shorter."""
@@ -92,6 +89,8 @@ class Record(msgspec.Struct, gc=False):
         found = [fields[number - 1] if number <= last else "" for number in numbers]
         if self.as_sent:
             return found
+        if not self.escaped:
+            return [each.strip() for each in found]
         sign = self.delimiters.escape
         return [self.plain(each).strip() if sign in each else each.strip() for each in found]
 
@@ -102,7 +101,7 @@ class Record(msgspec.Struct, gc=False):
         delimiters = self.delimiters
         if self.as_sent:
             return raw.split(delimiters.component)
-        if delimiters.repeat in raw:
+        if self.escaped and delimiters.repeat in raw:
             raw = raw.split(delimiters.repeat, 1)[0]
         return self.parts(raw)
 
@@ -120,9 +119,9 @@ class Record(msgspec.Struct, gc=False):
         parts = repeat.split(self.delimiters.component)
         if self.as_sent:
             return parts
-        if self.delimiters.escape in repeat:
+        if self.escaped and self.delimiters.escape in repeat:
             return [self.plain(each).strip() for each in parts]
-        return [each.strip() for each in parts] if self.rare or " " in repeat else parts
+        return [each.strip() for each in parts]
 
     def plain(self, text: str) -> str:
         """`text` without escapes."""
@@ -204,7 +203,8 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
     text = text.removeprefix("\ufeff")
     padded = has_rare_padding(text)
     delimiters = STANDARD
-    field, repeat, component, sign = delimiters.field, delimiters.repeat, delimiters.component, delimiters.escape
+    field, sign = delimiters.field, delimiters.escape
+    repeat = delimiters.repeat[0]  # a doubled one is much slower to look for
     records: list[Record] = []
     for line in text.split("\r"):
         fields = line.split(field)
@@ -214,29 +214,15 @@ def read_message(payload: bytes, charset: str | None = None) -> AstmMessage:
                 continue
             if line[0] in "Hh" and not line[1:2].isalnum():
                 delimiters = read_delimiters(line)
-                field, repeat = delimiters.field, delimiters.repeat
-                component, sign = delimiters.component, delimiters.escape
+                field, repeat, sign = delimiters.field, delimiters.repeat[0], delimiters.escape
                 fields = line.split(field)
                 kind = fields[0]
             if kind not in _KINDS:
                 kind = kind.strip().upper()
-        as_sent = not (padded or sign in line or repeat in line) and (
-            " " not in line or not _has_padding(line, field, component)
-        )
-        records.append(Record(fields, kind, len(records), delimiters, used, as_sent, padded))
+        escaped = sign in line or repeat in line
+        as_sent = not (escaped or padded or " " in line)
+        records.append(Record(fields, kind, len(records), delimiters, used, as_sent, escaped))
     return AstmMessage(records, used)
-
-
-def _has_padding(line: str, field: str, component: str) -> bool:
-    """Whether a blank stands beside a delimiter or an end of the line: those between words are no padding."""
-    return (
-        f" {field}" in line
-        or f"{field} " in line
-        or f" {component}" in line
-        or f"{component} " in line
-        or line[0] == " "
-        or line[-1] == " "
-    )
 
 
 _RESTRICTED = bytes([*range(0x01, 0x07), 0x0A, *range(0x10, 0x18)])

@@ -7,17 +7,20 @@ stream cannot fill the memory. Source: captures of a Horiba Yumizen H550; senait
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of one unpacked stream: a matrix of 1024 by 1024 32-bit numbers and its half again."""
 
+_LONGEST_DESCRIPTOR = 60
+_PIECE = 1024
+"""Characters of base64 that are unpacked at once: a multiple of four."""
 _DESCRIPTOR = re.compile(r"([A-Z]+\d*[LB]E)-stream/(deflate|gzip)?:base64")
 _NUMBERS: Mapping[str, tuple[str, int]] = {
     "FLOATLE": ("<f", 4),
@@ -39,37 +42,70 @@ def is_stream(descriptor: str) -> bool:
 
 def read_stream(descriptor: str, text: str) -> tuple[float, ...]:
     """The numbers of one stream. Raises BadStream."""
-    match = _DESCRIPTOR.fullmatch(descriptor)
-    if match is None or match[1] not in _NUMBERS:
-        raise BadStream(f"unknown packing {descriptor[:60]}")
-    try:
-        packed = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadStream(f"no base64: {error}") from error
-    data = _inflated(packed, match[2])
-    kind, size = _NUMBERS[match[1]]
+    numbers, compression = _packing(descriptor[:_LONGEST_DESCRIPTOR])
+    data = _inflated(text, compression) if compression else b"".join(_packed(text))
+    kind, size = _NUMBERS[numbers]
     if len(data) % size:
-        raise BadStream(f"{len(data)} bytes are no whole count of {match[1]}")
+        raise BadStream(f"{len(data)} bytes are no whole count of {numbers}")
     return struct.unpack(f"{kind[0]}{len(data) // size}{kind[1]}", data)
 
 
-def _inflated(packed: bytes, compression: str | None) -> bytes:
-    if compression is None:
-        return packed
-    windows = (31,) if compression == "gzip" else (-zlib.MAX_WBITS, zlib.MAX_WBITS)  # raw deflate, then with a header
-    reason = ""
-    for window in windows:
-        stream = zlib.decompressobj(window)
+@lru_cache(maxsize=64)
+def _packing(descriptor: str) -> tuple[str, str | None]:
+    """Kind of the numbers and their compression. Raises BadStream."""
+    match = _DESCRIPTOR.fullmatch(descriptor)
+    if match is None or match[1] not in _NUMBERS:
+        raise BadStream(f"unknown packing {descriptor}")
+    return match[1], match[2]
+
+
+def _packed(text: str) -> Iterator[bytes]:
+    """The bytes of base64, piece by piece: who finds the first one spoiled need not decode the others."""
+    for start in range(0, len(text), _PIECE):
+        piece = text[start : start + _PIECE]
+        if "=" in piece and start + _PIECE < len(text):
+            raise BadStream("no base64: padding before its end")
         try:
-            data = stream.decompress(packed, LARGEST)
-        except zlib.error as error:
-            reason = reason or str(error)
-            continue
+            yield binascii.a2b_base64(piece, strict_mode=True)
+        except (binascii.Error, ValueError) as error:
+            raise BadStream(f"no base64: {error}") from error
+
+
+def _inflated(text: str, compression: str) -> bytes:
+    try:
+        return _unpacked(text, compression, 31 if compression == "gzip" else -zlib.MAX_WBITS)
+    except zlib.error as error:
+        reason = f"{compression} stream: {error}"
+    if compression == "deflate" and _has_header(text):
+        try:
+            return _unpacked(text, compression, zlib.MAX_WBITS)
+        except zlib.error:
+            pass
+    raise BadStream(reason)
+
+
+def _has_header(text: str) -> bool:
+    """Whether a stream may begin with the header of RFC 1950, which should not be there."""
+    head = next(_packed(text[:4]), b"")
+    return len(head) > 1 and head[0] & 0x0F == zlib.DEFLATED and (head[0] << 8 | head[1]) % 31 == 0
+
+
+def _unpacked(text: str, compression: str, window: int) -> bytes:
+    """Raises zlib.error for a spoiled stream, BadStream for one that is too long, too short or no base64."""
+    stream = zlib.decompressobj(window)
+    found: list[bytes] = []
+    room = LARGEST
+    for packed in _packed(text):
         if stream.eof:
-            return data
-        reason = f"longer than {LARGEST} bytes" if stream.unconsumed_tail else "it ends too early"
-        break
-    raise BadStream(f"{compression} stream: {reason}")
+            continue  # what stands behind the stream is base64 too, or the whole is refused
+        data = stream.decompress(packed, room + 1)
+        found.append(data)
+        room -= len(data)
+        if room < 0:
+            raise BadStream(f"{compression} stream: longer than {LARGEST} bytes")
+    if not stream.eof:
+        raise BadStream(f"{compression} stream: it ends too early")
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
 def as_json(title: str, streams: Mapping[str, tuple[float, ...]]) -> bytes:
