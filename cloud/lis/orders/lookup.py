@@ -33,6 +33,15 @@ def patients(session: Session, subject: Subject, text: str, *, limit: int = 12) 
     return list(session.scalars(found.order_by(Person.name, Person.id).limit(limit)))
 
 
+def numbered(session: Session, subject: Subject, number: str) -> list[Person]:
+    """Whom a number of the hospital (wristband, record, card) names exactly; files that go on only."""
+    if not number:
+        return []
+    has_it = select(PersonIdentifier.person_id).where(PersonIdentifier.value == number)
+    found = select(Person).where(Person.id.in_(visible_to(subject)), Person.status == "active", Person.id.in_(has_it))
+    return list(session.scalars(found.order_by(Person.id).limit(2)))
+
+
 def numbers_of(session: Session, person_ids: list[uuid.UUID]) -> dict[uuid.UUID, str]:
     """The hospital's number of each patient (病历号, else any other)."""
     rows = session.execute(

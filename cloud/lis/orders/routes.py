@@ -16,7 +16,7 @@ from cloud.hospital import service as hospital
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog import service as catalog
-from cloud.lis.orders import lookup, service
+from cloud.lis.orders import lookup, oral_routes, service
 from cloud.lis.orders.model import ItemState, Order, OrderSource, Priority
 from cloud.people import access
 from cloud.people.access import Subject
@@ -30,6 +30,7 @@ from cloud.web.refusals import message_of
 
 PAGE = "/staff/lis/orders"
 router = APIRouter(prefix=PAGE)
+router.include_router(oral_routes.router)
 
 STATES = {
     ItemState.ORDERED: (N_("已开立"), "neutral"),
@@ -210,6 +211,7 @@ def one_order(request: Request, session: Transaction, staff: Reader, order_id: u
         "sources": SOURCES,
         "sexes": SEXES,
         "cancellable": any(each.state in service.CANCELLABLE_IN_LAB for each in items),
+        "open_states": service.CANCELLABLE_IN_LAB,
     }
     return render(request, "lis/orders/order.html", context)
 
@@ -224,11 +226,15 @@ def _visible(session: Session, staff: CurrentStaff, order_id: uuid.UUID) -> Orde
 
 @router.post("/{order_id}/cancel")
 def cancel(
-    session: Transaction, staff: Orderer, order_id: uuid.UUID, reason: Annotated[str, Form(max_length=200)] = ""
+    session: Transaction,
+    staff: Orderer,
+    order_id: uuid.UUID,
+    reason: Annotated[str, Form(max_length=200)] = "",
+    items: Annotated[list[uuid.UUID] | None, Form()] = None,
 ) -> Response:
-    """The laboratory cancels what has no result yet."""
+    """The laboratory cancels what has no result yet: the whole order, or the `items` that were chosen."""
     order = _visible(session, staff, order_id)
-    service.cancel_order(session, order.id, reason=reason, by=staff.actor, after_receipt=True)
+    service.cancel_order(session, order.id, reason=reason, by=staff.actor, after_receipt=True, item_ids=items)
     return RedirectResponse(f"{PAGE}/{order.id}", status_code=303)
 
 

@@ -129,3 +129,11 @@ def collect_at_bedside(
         detail={"patient_scanned": True, "confirmed": sorted(confirmed)},
     )
     return collected, []
+
+
+def drawn(session: Session, person_id: uuid.UUID, states: Collection[str], *, limit: int = 20) -> list[Specimen]:
+    """The person's tubes in these states, last drawn first."""
+    found = select(Specimen).where(
+        Specimen.person_id.in_(person_ids(session, person_id)), Specimen.state.in_(tuple(states))
+    )
+    return list(session.scalars(found.order_by(Specimen.collected_at.desc()).limit(limit)))

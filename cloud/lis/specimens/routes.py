@@ -13,9 +13,23 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Forbidden, NotFound, XinglinError
+from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog import words
-from cloud.lis.orders.model import Order
-from cloud.lis.specimens import labels, refusal, service, tubes
+from cloud.lis.catalog.model import Test
+from cloud.lis.orders.model import Order, OrderItem
+from cloud.lis.specimens import (
+    aliquots,
+    bedside_routes,
+    concession,
+    labels,
+    quality_routes,
+    refusal,
+    service,
+    setting_routes,
+    step_routes,
+    tubes,
+    tubing,
+)
 from cloud.lis.specimens.model import Specimen, SpecimenEvent, SpecimenState
 from cloud.lis.specimens.rules import REASON_NAMES, clean_barcode
 from cloud.people import access
@@ -31,6 +45,10 @@ from cloud.web.refusals import message_of
 
 PAGE = "/staff/lis/specimens"
 router = APIRouter(prefix=PAGE)
+router.include_router(bedside_routes.router)
+router.include_router(quality_routes.router)
+router.include_router(setting_routes.router)
+router.include_router(step_routes.router)
 
 LAST_SCANS = 20
 MODES = {
@@ -175,6 +193,8 @@ def of_order(request: Request, session: Transaction, staff: Reader, order_id: uu
         "roads": roads,
         "step_name": tubes.step_name,
         "line_details": tubes.line_details,
+        "details": tubes.details,
+        "clocks": tubes.CLOCK_NAMES,
         "states": tubes.STATE_NAMES,
         "reasons": REASON_NAMES,
         "people": _names(session, [each for road in roads.values() for each in road]),
@@ -200,9 +220,17 @@ def _label_file(views: list[tubes.TubeView], kind: str) -> Response:
     raise NotFound("label_kind", N_("没有这种标签文件。"))
 
 
+def account_of(actor: str) -> uuid.UUID | None:
+    """The account behind ``staff:<id>``; None for the HIS, a line or a program."""
+    try:
+        return uuid.UUID(actor.removeprefix("staff:")) if actor.startswith("staff:") else None
+    except ValueError:
+        return None
+
+
 def _names(session: Session, events: list[SpecimenEvent]) -> dict[str, str]:
     """Who did it, as a name."""
-    ids = {uuid.UUID(each.by.removeprefix("staff:")) for each in events if each.by.startswith("staff:")}
+    ids = {account_of(each.by) for each in events} - {None}
     rows = session.execute(select(StaffAccount.id, StaffAccount.name).where(StaffAccount.id.in_(ids)))
     return {"system": _("系统"), "his": "HIS"} | {f"staff:{account}": name for account, name in rows}
 
@@ -220,13 +248,37 @@ def one_specimen(request: Request, session: Transaction, staff: Reader, accessio
         "replaced_by": session.scalar(select(Specimen).where(Specimen.replaces_id == specimen.id)),
         "step_name": tubes.step_name,
         "line_details": tubes.line_details,
+        "details": tubes.details,
+        "clocks": tubes.CLOCK_NAMES,
         "states": tubes.STATE_NAMES,
+        "whereabouts": tubes.WHEREABOUTS_NAMES,
         "reasons": REASON_NAMES,
+        "told_how": tubes.TOLD_HOW_NAMES,
         "people": _names(session, road),
         "rejectable": specimen.state in service.OPEN_STATES,
         "words": words,
+        "parent": session.get(Specimen, specimen.parent_id) if specimen.parent_id else None,
+        "aliquots": service.aliquots_of(session, specimen.id),
+        "defects": refusal.defects_of(session, specimen.id),
+        "remarks": concession.remarks(session, specimen),
+        "printed": tubing.times_printed(session, [specimen.id]).get(specimen.id, 0),
+        "items": _items(session, specimen),
+        "siblings": [
+            each
+            for each in service.open_specimens(session, specimen.order_id)
+            if each.id != specimen.id
+            and (each.state, each.tube_id, each.specimen_type)
+            == (SpecimenState.PRINTED, specimen.tube_id, specimen.specimen_type)
+        ],
     }
     return render(request, "lis/specimens/specimen.html", context)
+
+
+def _items(session: Session, specimen: Specimen) -> list[tuple[OrderItem, Test]]:
+    """What is to be done on it and has no value yet."""
+    items = [each for each in service.live_items(session, specimen.id) if each.state in aliquots.NOT_BEGUN]
+    tests = catalog.tests_by_id(session, [each.test_id for each in items])
+    return [(each, tests[each.test_id]) for each in items]
 
 
 def _specimen(session: Session, staff: CurrentStaff, accession: str) -> Specimen:

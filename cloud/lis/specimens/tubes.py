@@ -109,6 +109,28 @@ STEP_NAMES = {
     "printed": N_("已打印条码"),
     "reprinted": N_("补打条码"),
     "bound": N_("绑定预制条码"),
+    "split": N_("分出项目到新管"),
+    "merged": N_("并入另一管的项目"),
+    "merged_away": N_("已并入另一管"),
+    "packed": N_("放入交接批次"),
+    "unpacked": N_("从交接批次取出"),
+    "sent": N_("已送出"),
+    "sending_undone": N_("撤销送出"),
+    "collection_undone": N_("撤销采集"),
+    "reception_undone": N_("撤销接收"),
+    "rejection_undone": N_("撤销拒收"),
+    "ward_told": N_("已通知病区"),
+    "concession": N_("让步检验"),
+    "concession_withdrawn": N_("撤销让步检验"),
+    "aliquoted": N_("已分杯"),
+    "aliquot_made": N_("分杯生成"),
+    "on_instrument": N_("已上机"),
+    "reopened": N_("重新检验"),
+    "stored": N_("已入库"),
+    "retrieved": N_("已取出"),
+    "discarded": N_("已丢弃"),
+    "lost": N_("登记丢失"),
+    "found": N_("已找回"),
     "tests_added": N_("加做项目"),
     "collected": N_("已采集"),
     "received": N_("已接收"),
@@ -142,11 +164,56 @@ LINE_DETAILS = {
 STATE_NAMES = {
     "printed": (N_("待采集"), "neutral"),
     "collected": (N_("已采集"), "info"),
+    "in_transit": (N_("运送中"), "info"),
     "received": (N_("已接收"), "good"),
     "rejected": (N_("已拒收"), "bad"),
     "cancelled": (N_("已取消"), "neutral"),
     "done": (N_("已完成"), "good"),
 }
+
+
+WHEREABOUTS_NAMES = {
+    "stored": (N_("在库"), "info"),
+    "retrieved": (N_("已取出"), "info"),
+    "discarded": (N_("已丢弃"), "neutral"),
+    "lost": (N_("丢失"), "bad"),
+}
+"""A tube at hand says nothing."""
+CLOCK_NAMES = {
+    "server": N_("服务器时钟"),
+    "device": N_("终端时钟（离线保存）"),
+    "typed": N_("人工填写"),
+    "line": N_("仪器时钟"),
+    "his": N_("HIS 时钟"),
+}
+DETAIL_NAMES = {
+    "rack": N_("架"),
+    "position": N_("位置"),
+    "batch": N_("批次"),
+    "parent": N_("原管"),
+    "aliquot": N_("子管"),
+    "other": N_("相关标本"),
+    "volume_ml": N_("体积（mL）"),
+    "count": N_("第几次打印"),
+    "whom": N_("被通知人"),
+    "agreed_with": N_("沟通人"),
+    "discard": N_("丢弃批次"),
+    "how": N_("方式"),
+}
+TOLD_HOW_NAMES = {"phone": N_("电话"), "screen": N_("工作站"), "person": N_("当面")}
+"""What a person's step says beside who and when, in the order it is shown."""
+
+
+def details(detail: Mapping[str, Any]) -> str:
+    """What a step says beside who, where and when, in one line."""
+    said = [
+        f"{_(name)} {_(TOLD_HOW_NAMES.get(str(detail[key]), str(detail[key])))}"
+        for key, name in DETAIL_NAMES.items()
+        if detail.get(key)
+    ]
+    if detail.get("unexpected"):
+        said.append(_("清单外标本"))
+    return " · ".join(said)
 
 
 def line_details(detail: Mapping[str, Any]) -> str:
