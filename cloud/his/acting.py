@@ -19,6 +19,7 @@ from cloud.his.reading import (
     Unreadable,
     Visit,
     read_diagnosis,
+    read_facts,
     read_merge,
     read_orders,
     read_patient,
@@ -28,6 +29,7 @@ from cloud.hospital import service as hospital
 from cloud.hospital.model import Department
 from cloud.kit import clock
 from cloud.kit.errors import Invalid, NotFound
+from cloud.lis.catalog.content import LAST_WEEK
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import Order, OrderSource
 from cloud.people import service as people
@@ -75,11 +77,12 @@ def take_orders(session: Session, message: Hl7Message) -> Outcome:
     """OML^O21: new orders and cancellations, each group of lines under its placer number."""
     person = _person(session, read_patient(message))
     visit, diagnosis = read_visit(message), read_diagnosis(message)
+    told = _clinical_facts(session, message, person)
     lines = sorted(read_orders(message, clock.hospital_zone()), key=lambda each: (each.key, each.control))
     done = []
     for (key, control), group in groupby(lines, key=lambda each: (each.key, each.control)):
         if control == "NW":
-            order = _place(session, person, visit, diagnosis, key, list(group))
+            order = _place(session, person, visit, diagnosis, key, list(group), told)
         elif control in ("CA", "OC"):
             order = _cancel(session, person, key, list(group))
         else:
@@ -142,8 +145,33 @@ def _find(session: Session, identifiers: Iterable[Identifier]) -> Person | None:
     return None
 
 
+def _clinical_facts(session: Session, message: Hl7Message, person: Person) -> dict[str, Any]:
+    """Phase of the cycle and week of pregnancy, where the HIS tells them. What cannot be read is left out: a range of
+    all phases is shown then, and an order is never refused for it."""
+    mapper, told = Mapper(session), dict[str, Any]()
+    if person.sex == "M":
+        return told
+    for fact in read_facts(message):
+        name = mapper.ours("clinical_fact", fact.code)
+        phase = mapper.ours("cycle_phase", fact.value)
+        if name == "cycle_phase" and phase is not None:
+            told["cycle_phase"] = phase
+        weeks = fact.value.partition("+")[0].partition(".")[0]
+        if name == "gestation_weeks" and weeks.isdecimal() and int(weeks) <= LAST_WEEK:
+            told["gestation_weeks"] = int(weeks)
+    if "gestation_weeks" in told:
+        told["cycle_phase"] = "pregnant"
+    return told
+
+
 def _place(
-    session: Session, person: Person, visit: Visit, diagnosis: str | None, key: str, lines: list[OrderLine]
+    session: Session,
+    person: Person,
+    visit: Visit,
+    diagnosis: str | None,
+    key: str,
+    lines: list[OrderLine],
+    told: dict[str, Any],
 ) -> Order:
     """A new order; a later message under the same number adds what it has not yet."""
     mapper = Mapper(session)
@@ -168,6 +196,7 @@ def _place(
         by=BY,
         visit_number=visit.number,
         diagnosis=diagnosis,
+        **told,
     )
 
 

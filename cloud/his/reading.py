@@ -122,6 +122,21 @@ def read_diagnosis(message: Hl7Message) -> str | None:
     return dg1.component(3, 2) or dg1.text(4) or dg1.component(3, 1) or None
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One OBX that came with an order: what the ward says of the patient, not a result."""
+
+    code: str
+    value: str
+
+
+def read_facts(message: Hl7Message) -> tuple[Fact, ...]:
+    """Every OBX with a value: OBX-3.1 (else 3.4) and the first component of OBX-5 (chapter 7.4.2)."""
+    found = [each for each in message.segments if each.name == "OBX"]
+    facts = (Fact(each.component(3, 1) or each.component(3, 4), each.component(5, 1).strip()) for each in found)
+    return tuple(each for each in facts if each.code and each.value and each.value != '""')
+
+
 def read_orders(message: Hl7Message, zone: tzinfo) -> tuple[OrderLine, ...]:
     """Every ORC with the OBR and TQ1 behind it; raises Unreadable where there is none or one has no number."""
     lines = tuple(_order_line(group, zone) for group in _groups(message.segments))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -74,6 +75,19 @@ def check_tube(_session: Session, tube: Tube) -> None:
     _need(tube.specimen_type in words.SPECIMENS, "catalog.specimen", N_("没有这种标本类型。"))
 
 
+def _known_tests(session: Session, codes: Iterable[str]) -> dict[str, uuid.UUID]:
+    """Ids by code; `Invalid` names the codes nobody knows."""
+    wanted = list(dict.fromkeys(codes))
+    known = {each.code: each.id for each in session.scalars(select(Test).where(Test.code.in_(wanted)))}
+    unknown = [code for code in wanted if code not in known]
+    _need(not unknown, "catalog.tests_unknown", N_("没有这些检验项目：{codes}。"), codes="、".join(unknown))
+    return known
+
+
+def _tests_exist(session: Session, values: Values) -> None:
+    _known_tests(session, values.get("tests", ()))
+
+
 def check_panel(session: Session, panel: Panel) -> None:
     _named(panel)
     _short(panel)
@@ -131,9 +145,7 @@ def _put_tests(session: Session, panel: Panel, values: Values) -> None:
     if "tests" not in values:
         return
     codes = list(dict.fromkeys(values["tests"]))
-    known = {each.code: each.id for each in session.scalars(select(Test).where(Test.code.in_(codes)))}
-    unknown = [code for code in codes if code not in known]
-    _need(not unknown, "catalog.tests_unknown", N_("没有这些检验项目：{codes}。"), codes="、".join(unknown))
+    known = _known_tests(session, codes)
     session.flush()
     session.execute(delete(PanelTest).where(PanelTest.panel_id == panel.id))
     session.add_all(
@@ -208,6 +220,7 @@ PANEL = kinds.add(
         check_panel,
         read=_tests_of,
         write=_put_tests,
+        check_values=_tests_exist,
     )
 )
 RANGE = kinds.add(

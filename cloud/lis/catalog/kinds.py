@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -35,7 +35,8 @@ class Kind:
     read: Callable[[Session, Any], dict[str, Any]] | None = None
     """Fields that are not columns (a panel's tests)."""
     write: Callable[[Session, Any, Values], None] | None = None
-    types: Mapping[str, type] = field(default_factory=dict)
+    check_values: Callable[[Session, Values], None] | None = None
+    """Raises `Invalid` for what `write` could not write, before a change waits for approval."""
 
     @property
     def rows_are_versions(self) -> bool:

@@ -18,7 +18,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cloud.kit.db import begin
-from cloud.lis.catalog.model import ApprovalState, CriticalLimit, Panel, PanelTest, ReferenceRange, Test, Tube
+from cloud.lis.catalog.model import (
+    ApprovalState,
+    CriticalLimit,
+    Panel,
+    PanelTest,
+    QualityGoal,
+    ReferenceRange,
+    Test,
+    Tube,
+)
 from cloud.lis.catalog.rules import years_in_days
 
 SEED_LOCK = 5_001
@@ -51,6 +60,7 @@ def load(session: Session) -> Loaded:
     new += _panels(session)
     new += _ranges(session)
     new += _critical_limits(session)
+    new += _goals(session)
 
     def count(table: type[Any]) -> int:
         return session.scalar(select(func.count()).select_from(table)) or 0
@@ -141,15 +151,16 @@ def _band(row: dict[str, str]) -> dict[str, Any]:
 def _ranges(session: Session) -> int:
     tests = {each.code: each for each in session.scalars(select(Test))}
     known = {
-        (each.test_id, each.specimen_type, each.sex, each.age_min_days, each.version)
+        (each.test_id, each.specimen_type, each.sex, each.age_min_days, each.phase, each.method, each.version)
         for each in session.scalars(select(ReferenceRange))
     }
     added = []
     for row in rows("ranges.csv"):
         test, band = tests[row["test"]], _band(row)
-        key = (test.id, test.specimen_type, band["sex"], band["age_min_days"], band["version"])
-        if key not in known:
-            added.append(ReferenceRange(test_id=test.id, specimen_type=test.specimen_type, text=row["text"], **band))
+        more = {"phase": row["phase"], "method": row["method"], "text": row["text"]}
+        key = (test.id, test.specimen_type, band["sex"], band["age_min_days"], row["phase"], row["method"])
+        if (*key, band["version"]) not in known:
+            added.append(ReferenceRange(test_id=test.id, specimen_type=test.specimen_type, **more, **band))
     session.add_all(added)
     session.flush()
     return len(added)
@@ -166,6 +177,27 @@ def _critical_limits(session: Session) -> int:
         if (test_id, band["sex"], band["age_min_days"], band["version"]) not in known:
             at_limit = row["inclusive"] == "1"
             added.append(CriticalLimit(test_id=test_id, low_inclusive=at_limit, high_inclusive=at_limit, **band))
+    session.add_all(added)
+    session.flush()
+    return len(added)
+
+
+def _goals(session: Session) -> int:
+    tests = {each.code: each.id for each in session.scalars(select(Test))}
+    known = {(each.test_id, each.version) for each in session.scalars(select(QualityGoal))}
+    added = [
+        QualityGoal(
+            test_id=tests[row["test"]],
+            tea_percent=_number(row["tea_percent"]),
+            tea_absolute=_number(row["tea_absolute"]),
+            cv_percent=_number(row["cv_percent"]),
+            source=row["source"],
+            valid_from=date.fromisoformat(row["valid_from"]),
+            version=int(row["version"]),
+        )
+        for row in rows("goals.csv")
+        if (tests[row["test"]], int(row["version"])) not in known
+    ]
     session.add_all(added)
     session.flush()
     return len(added)

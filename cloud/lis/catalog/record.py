@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from cloud.kit import audit, clock
 from cloud.kit.errors import Conflict, Invalid, NotFound
@@ -38,7 +39,7 @@ def create(session: Session, kind: Kind, values: Values, editor: Editor, **fixed
     """A new row as a draft; `fixed` are columns nobody types (`test_id`, `code`). Of a band that has versions already
     it is the next version."""
     _reason(editor)
-    row = kind.table(state=ApprovalState.DRAFT, version=1, edited_by=editor.by, **fixed)
+    row = kind.table(**_blank(kind), **fixed, edited_by=editor.by)
     kinds.fill(session, kind, row, {name: value for name, value in values.items() if name != "tests"})
     kind.check(session, row)
     if kind.rows_are_versions:
@@ -47,6 +48,15 @@ def create(session: Session, kind: Kind, values: Values, editor: Editor, **fixed
     kinds.fill(session, kind, row, values)
     _write(session, kind, row, None, kinds.content(session, kind, row), editor, ChangeState.WAITING)
     return row
+
+
+def _blank(kind: Kind) -> dict[str, Any]:
+    """What columns say before anybody writes: a row is checked before the database gives it its defaults."""
+    found = {"state": ApprovalState.DRAFT, "version": 1}
+    for column in kind.table.__mapper__.columns:
+        if isinstance(column.default, ScalarElementColumnDefault) and column.key not in found:
+            found[column.key] = column.default.arg
+    return found | ({"texts": []} if "texts" in kind.fields else {})
 
 
 def change(
@@ -123,6 +133,8 @@ def _new_version(
 
 def _try(session: Session, kind: Kind, row: Any, after: Values) -> None:
     """Whether the row could stand so; it is put back as it was."""
+    if kind.check_values:
+        kind.check_values(session, after)
     kept = {name: getattr(row, name) for name in after if hasattr(type(row), name)}
     try:
         kinds.fill(session, _columns_only(kind), row, after)

@@ -16,6 +16,7 @@ from cloud.hospital import service as hospital
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog import service as catalog
+from cloud.lis.catalog.words import PHASES
 from cloud.lis.orders import lookup, oral_routes, service
 from cloud.lis.orders.model import ItemState, Order, OrderSource, Priority
 from cloud.people import access
@@ -39,6 +40,15 @@ STATES = {
     ItemState.RESULTED: (N_("有结果"), "warn"),
     ItemState.RELEASED: (N_("已签发"), "good"),
     ItemState.CANCELLED: (N_("已取消"), "neutral"),
+}
+NOTHING_TYPED: dict[str, object] = {
+    "items": [],
+    "priority": Priority.ROUTINE,
+    "department": "",
+    "diagnosis": "",
+    "visit_number": "",
+    "cycle_phase": "",
+    "gestation_weeks": "",
 }
 SOURCES = {OrderSource.HIS: N_("HIS"), OrderSource.MANUAL: N_("手工")}
 SEXES = {"M": N_("男"), "F": N_("女"), "U": N_("未知")}
@@ -137,8 +147,8 @@ def _entry_page(
         "numbers": lookup.numbers_of(session, [each.id for each in shown]),
         "q": q,
         "departments": hospital.departments(session),
-        "typed": typed
-        or {"items": [], "priority": Priority.ROUTINE, "department": "", "diagnosis": "", "visit_number": ""},
+        "typed": typed or NOTHING_TYPED,
+        "phases": PHASES,
         "problem": problem,
         "sexes": SEXES,
     }
@@ -155,6 +165,8 @@ def place(
     priority: Annotated[str, Form()] = Priority.ROUTINE,
     diagnosis: Annotated[str, Form(max_length=200)] = "",
     visit_number: Annotated[str, Form(max_length=64)] = "",
+    cycle_phase: Annotated[str, Form(max_length=16)] = "",
+    gestation_weeks: Annotated[str, Form(max_length=8)] = "",
     items: Annotated[list[str] | None, Form()] = None,
 ) -> Response:
     """Place it, then on to the order's page. What is missing is said on the form, with what was typed kept."""
@@ -173,6 +185,8 @@ def place(
             ordered_by=staff.actor,
             visit_number=visit_number.strip() or None,
             diagnosis=diagnosis.strip() or None,
+            cycle_phase=cycle_phase,
+            gestation_weeks=_weeks(gestation_weeks),
         )
     except Invalid as refusal:
         typed = {"items": _named(session, items or []), "priority": priority, "department": department}
@@ -180,11 +194,23 @@ def place(
             request,
             session,
             person,
-            typed=typed | {"diagnosis": diagnosis, "visit_number": visit_number},
+            typed=typed
+            | {"diagnosis": diagnosis, "visit_number": visit_number}
+            | {"cycle_phase": cycle_phase, "gestation_weeks": gestation_weeks},
             problem=message_of(refusal),
             status=refusal.status,
         )
     return RedirectResponse(f"{PAGE}/{order.id}", status_code=303)
+
+
+def _weeks(typed: str) -> int | None:
+    """Completed weeks; "12+3" is the twelfth and three days."""
+    text = typed.strip().partition("+")[0]
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise Invalid("weeks_wrong", N_("孕周须是 0～45 的整数。"))
+    return int(text)
 
 
 def _named(session: Session, codes: list[str]) -> list[tuple[str, str]]:

@@ -20,7 +20,8 @@ from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
 from cloud.lis.catalog import service as catalog
-from cloud.lis.catalog.model import ApprovalState
+from cloud.lis.catalog.content import LAST_WEEK
+from cloud.lis.catalog.model import ApprovalState, Phase
 from cloud.lis.orders.events import OrderCancelled, OrderPlaced, TestsAdded
 from cloud.lis.orders.model import ItemState, Order, OrderItem, OrderSource, OrderState, Priority, order_numbers
 from cloud.lis.orders.numbers import with_check_digit
@@ -47,6 +48,8 @@ def place_order(
     visit_number: str | None = None,
     diagnosis: str | None = None,
     collect_at: datetime | None = None,
+    cycle_phase: str = "",
+    gestation_weeks: int | None = None,
 ) -> Order:
     """A new order, or the one that this placer number of this source already made (a HIS sends twice).
 
@@ -61,6 +64,7 @@ def place_order(
         raise Invalid("department_unknown", N_("没有这个科室，请重新选择。"))
     if priority not in set(Priority) or source not in set(OrderSource):
         raise Invalid("priority_unknown", N_("优先级或来源不正确。"))
+    _check_facts(person.sex, cycle_phase, gestation_weeks)
     wanted = wanted_tests(session, items)
     number = f"L{with_check_digit(session.scalars(select(order_numbers.next_value())).one())}"
     placed: Order | None = session.scalar(
@@ -81,6 +85,8 @@ def place_order(
             visit_number=visit_number,
             diagnosis=diagnosis,
             collect_at=collect_at,
+            cycle_phase=cycle_phase,
+            gestation_weeks=gestation_weeks,
         )
         .on_conflict_do_nothing(constraint="uq_lab_order_placer")
         .returning(Order)
@@ -100,6 +106,18 @@ def place_order(
     )
     _record(session, placed, "order.place", by or ordered_by, after={"number": number, "items": list(items)})
     return placed
+
+
+def _check_facts(sex: str, cycle_phase: str, gestation_weeks: int | None) -> None:
+    """What chooses a reference range may be left out, but not be wrong."""
+    if cycle_phase not in ("", *Phase):
+        raise Invalid("phase_unknown", N_("没有这个月经周期阶段。"))
+    if gestation_weeks is not None and not 0 <= gestation_weeks <= LAST_WEEK:
+        raise Invalid("weeks_wrong", N_("孕周须是 0～45 的整数。"))
+    if gestation_weeks is not None and cycle_phase not in ("", Phase.PREGNANT):
+        raise Invalid("phase_and_weeks", N_("填了孕周，月经周期只能是妊娠期或留空。"))
+    if sex == "M" and (cycle_phase or gestation_weeks is not None):
+        raise Invalid("phase_of_a_man", N_("男性患者不填月经周期与孕周。"))
 
 
 def _placed_before(session: Session, source: str, placer_number: str, person_id: uuid.UUID) -> Order:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from cloud.kit import clock
 from cloud.kit.events import publish
+from cloud.lis.catalog.model import ApprovalState
 from cloud.lis.instruments.model import Instrument, InstrumentChannel, InstrumentState
 from cloud.lis.orders.model import ItemState
 from cloud.lis.specimens import service as specimens
@@ -73,6 +74,7 @@ def _abilities(session: Session, test_ids: Iterable[uuid.UUID]) -> list[Ability]
         .where(
             Instrument.state == InstrumentState.ACTIVE,
             InstrumentChannel.sendable,
+            InstrumentChannel.state != ApprovalState.RETIRED,
             InstrumentChannel.test_id.in_(tuple(test_ids)),
         )
         .order_by(Instrument.gateway, Instrument.link, InstrumentChannel.id)
