@@ -150,11 +150,13 @@ def seed_catalog() -> None:
     _prepare("seed-catalog")
     from cloud.lis.calculation import load as formulas
     from cloud.lis.catalog import load
+    from cloud.lis.infectious import load as infectious
     from cloud.lis.results import choices
 
     load.run()
     formulas.run()
     choices.run()
+    infectious.run()
 
 
 @program.command("lint-catalog")

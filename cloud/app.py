@@ -44,6 +44,7 @@ SLICES = (
     "lis.critical",
     "lis.reports",
     "lis.autoverify",
+    "lis.infectious",
     "lis.turnaround",
     "his",
     "gateways",

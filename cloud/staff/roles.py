@@ -21,6 +21,9 @@ PERMISSIONS = {
     "report.read": N_("查看报告"),
     "report.amend": N_("修正报告"),
     "unmatched.match": N_("匹配无主结果"),
+    "infectious.read": N_("查看传染病病例"),
+    "infectious.tell": N_("告知传染病阳性"),
+    "infectious.decide": N_("处理传染病病例"),
     "turnaround.read": N_("查看周转时间"),
     "turnaround.cause": N_("登记超时原因"),
     "turnaround.target": N_("设置周转时间目标"),
@@ -49,6 +52,8 @@ _BENCH = {
     "result.review",
     "report.read",
     "unmatched.match",
+    "infectious.read",
+    "infectious.tell",
     "turnaround.read",
     "turnaround.cause",
     "environment.read",
@@ -60,7 +65,7 @@ _BENCH = {
 
 ROLES: dict[str, frozenset[str]] = {
     "technician": frozenset(_BENCH),
-    "reviewer": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit"}),
+    "reviewer": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit", "infectious.decide"}),
     "director": frozenset(
         _BENCH
         | {
@@ -70,6 +75,7 @@ ROLES: dict[str, frozenset[str]] = {
             "catalog.approve",
             "authority.grant",
             "audit.read",
+            "infectious.decide",
             "turnaround.target",
         }
     ),
