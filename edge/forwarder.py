@@ -10,8 +10,6 @@ import asyncio
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +17,6 @@ import structlog
 
 from edge.broker import BrokerConnection
 from edge.clock import Clock
-from edge.clock_eras import ClockEras
 from edge.config import BoxConfig
 from edge.desk import CloudDesk
 from edge.downlink import Downlink
@@ -28,17 +25,15 @@ from edge.flight import Flight, Turn
 from edge.packing import Packet, SizeLimit, pack
 from edge.ports.contract import Backoff
 from edge.reconciliation import Reconciliation
+from edge.stating import Stating
 from edge.store.store import Store
-from edge.tls import own_validity
 from protocols.uplink import counts
 from protocols.uplink.asking import QUESTION
 from protocols.uplink.down import GapRequest, Receipt
 from protocols.uplink.envelope import Message, MessageState
 from protocols.uplink.states import GatewayState
-from protocols.uplink.topics import down_topic, parse_topic, state_topic, up_topic
+from protocols.uplink.topics import down_topic, parse_topic, up_topic
 
-_STATE_EVERY_S = 30.0
-_STATE_AT_MOST_EVERY_S = 0.5
 _STABLE_AFTER_S = 10.0
 """A connection that lasted so long ends the run of failures; one that breaks at once does not."""
 _BATCH_BYTES = 256 * 1024
@@ -63,13 +58,14 @@ class Forwarder:
         self.desk = CloudDesk(config.gateway.id)
         self._gateway = config.gateway
         self._settings = config.cloud
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
         self._links = [each.id for each in config.links]
         self._store = store
-        self._state = state
         self._clock = clock or Clock()
-        self._eras = ClockEras(store, self._clock, self._say_soon)
         self._flight = Flight(config.cloud.window, config.cloud.receipt_timeout_s, config.cloud.batch)
         self._limit = SizeLimit()
+        self._stating = Stating(self._gateway, state, self._clock, store, self._limit, self._wake.set)
         self._reconciliation = Reconciliation(config.gateway.id, store.path, self._clock)
         self._downlink = Downlink(
             store,
@@ -79,15 +75,12 @@ class Forwarder:
             on_worklist=self._worklist_moved,
             on_gap=self._gap,
             on_count=self._reconciliation.asked,
-            on_time=self._time,
+            on_time=self._stating.told_the_time,
             on_answer=self.desk.answered,
         )
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
         self._gaps: list[GapRequest] = []
-        self._state_due = self._state_at = self._time_until = 0.0
+        self._time_until = 0.0
         self._epoch = ""
-        self._certificate_until: datetime | None = None
         self._refused = (0, "")
         self.connected = False
         self.reason = "not yet tried"
@@ -114,7 +107,7 @@ class Forwarder:
             "refusal": self._refused[1],
             "payload_limit": self._limit.payload_bytes,
             "counts_said": self._reconciliation.said,
-            "certificate_days": self._certificate_days(),
+            "certificate_days": self._stating.certificate_days(),
         }
 
     def announce(self, link: str) -> None:
@@ -135,8 +128,7 @@ class Forwarder:
 
     def say_state(self) -> None:
         """The cloud should hear at once how we are."""
-        self._state_due = 0.0
-        self._wake.set()
+        self._stating.at_once()
 
     def reconcile(self) -> None:
         """Say at once what is held of every link, instead of at the next full hour."""
@@ -171,8 +163,7 @@ class Forwarder:
     async def _one_connection(self) -> str:
         """Connect and forward until the connection ends; why it did."""
         connection = BrokerConnection(self._settings, self._gateway.id, self._downlink.on_message, self._too_large)
-        validity = await self._read(own_validity, self._settings)
-        self._certificate_until = validity.not_after if validity else None
+        await self._read(self._stating.read_certificate, self._settings)
         try:
             sure = self._clock.now().sure
             topics = down_topic(self._gateway.partition, self._gateway.id, "#")
@@ -183,7 +174,7 @@ class Forwarder:
             log.info("cloud.connected", host=self._settings.host, port=self._settings.port)
             self.desk.connected(partial(self._publish_question, connection))
             self._flight.start_over()
-            self._state_due = 0.0
+            self._stating.due = 0.0
             self._time_until = self._loop.time() + _TIME_WAIT_S
             while not connection.ended.done():
                 busy = await self._forward(connection)
@@ -193,7 +184,7 @@ class Forwarder:
             self._limit.broke(connection.largest_unanswered, connection.largest_answered)
             return connection.ended.result()
         except BrokerUnreachable as error:
-            return self._with_certificate(str(error))
+            return self._stating.with_certificate(str(error))
         finally:
             self.connected = False
             self.desk.disconnected()
@@ -202,7 +193,7 @@ class Forwarder:
     async def _pause(self, connection: BrokerConnection) -> None:
         """Until there is something to do: a new message, a receipt, the next state, an overdue receipt."""
         waiting: asyncio.Future[Any] = self._loop.create_task(self._wake.wait())
-        until_state = max(0.0, self._state_due - self._loop.time())
+        until_state = max(0.0, self._stating.due - self._loop.time())
         try:
             await asyncio.wait(
                 [waiting, connection.ended],
@@ -216,8 +207,8 @@ class Forwarder:
         """Everything that may be sent now; True when there is more to do without waiting for anybody."""
         self._wake.clear()
         now = self._loop.time()
-        if now >= self._state_due:
-            self._say_state(connection, now)
+        if now >= self._stating.due:
+            self._stating.say(connection, now)
         if now < self._time_until and not self._clock.now().sure:
             self._loop.call_at(self._time_until, self._wake.set)
             return False
@@ -228,21 +219,6 @@ class Forwarder:
         while not connection.ended.done() and (turn := self._flight.next_turn()) is not None:
             await self._send_next(connection, turn)
         return not connection.ended.done() and await self._count(connection)
-
-    def _say_state(self, connection: BrokerConnection, now: float) -> None:
-        self._state_due, self._state_at = now + _STATE_EVERY_S, now
-        state = replace(
-            self._state(),
-            certificate_days=self._certificate_days(),
-            clock_doubt=self._clock.doubt,
-            corrections=tuple(self._eras.corrections(self._store.epoch)),
-        )
-        payload = state.to_bytes()
-        if len(payload) > self._limit.payload_bytes:  # it would cost the connection, again and again
-            log.error("state.too_large", bytes=len(payload), limit=self._limit.payload_bytes)
-            return
-        # Half an hour's worth of old states in the broker's queue help nobody when the cloud is back.
-        connection.publish(state_topic(self._gateway.partition, self._gateway.id), payload, int(2 * _STATE_EVERY_S))
 
     async def _send_next(self, connection: BrokerConnection, turn: Turn) -> None:
         """One turn of one link."""
@@ -272,7 +248,7 @@ class Forwarder:
         return found.epoch, found.messages, self._pack(found.epoch, turn.link, found.messages)
 
     def _pack(self, epoch: str, link: str, messages: list[Message]) -> list[Packet]:
-        right = [self._eras.corrected(epoch, link, each) for each in messages]
+        right = [self._stating.eras.corrected(epoch, link, each) for each in messages]
         return pack(self._gateway.id, epoch, link, right, self._limit.payload_bytes)
 
     def _publish(self, connection: BrokerConnection, link: str, packets: list[Packet]) -> dict[int, int]:
@@ -319,7 +295,7 @@ class Forwarder:
 
     def _receipt(self, receipt: Receipt) -> None:
         if receipt.at is not None:
-            self._time(receipt.at)
+            self._stating.told_the_time(receipt.at)
         self._flight.received(receipt.link, receipt.through, receipt.also, self._loop.time())
         self._wake.set()
 
@@ -329,13 +305,8 @@ class Forwarder:
         self._wake.set()
 
     def _worklist_moved(self) -> None:
-        self._say_soon()
+        self._stating.soon()
         self.desk.worklist_moved()
-
-    def _say_soon(self) -> None:
-        """How the box is, but not with every publish of a long worklist."""
-        self._state_due = min(self._state_due, self._state_at + _STATE_AT_MOST_EVERY_S)
-        self._wake.set()
 
     def _publish_question(self, connection: BrokerConnection, link: str, payload: bytes, wait_s: float) -> None:
         """QoS 0: it stands behind no backlog, and repeated later it would ask about nothing any more."""
@@ -347,12 +318,6 @@ class Forwarder:
             self._gaps.append(request)
             self._wake.set()
 
-    def _time(self, at: datetime) -> None:
-        doubt = self._clock.doubt
-        self._clock.told(at)
-        if doubt != self._clock.doubt:
-            self._say_soon()
-
     def _too_large(self, topic: str, size: int) -> None:
         if size < self._limit.payload_bytes or size == 0:
             return  # of a publish that was under way when the limit was learned
@@ -362,14 +327,3 @@ class Forwarder:
         if found.direction == "up" and self._limit.payload_bytes < before:
             self._flight.again(found.name)
             self._wake.set()
-
-    def _certificate_days(self) -> int | None:
-        if self._certificate_until is None:
-            return None
-        return (self._certificate_until - self._clock.now().at).days
-
-    def _with_certificate(self, reason: str) -> str:
-        days = self._certificate_days()
-        if days is None or days >= 0 or not self._clock.now().sure:
-            return reason
-        return f"{reason}; the box's certificate ran out on {self._certificate_until:%Y-%m-%d}"
