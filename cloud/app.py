@@ -38,6 +38,7 @@ SLICES = (
     "lis.qc",
     "lis.environment",
     "lis.calculation",
+    "lis.reflex",
     "lis.verification",
     "lis.results",
     "lis.worksheets",

@@ -61,6 +61,12 @@ def follow(session: Session, specimen: Specimen, *, changed: Collection[str] | N
     return work.finish()
 
 
+def codes(session: Session, results: Sequence[Result]) -> list[str]:
+    """Which tests these rows are of."""
+    ids = {each.test_id for each in results}
+    return list(session.scalars(select(Test.code).where(Test.id.in_(ids)))) if ids else []
+
+
 def _touched(current: Mapping[str, Current], changed: Collection[str] | None) -> list[str]:
     """Calculated tests that read one of `changed`, directly or through another, operands first."""
     reading = {code: tuple(operand.test for operand in each.reads) for code, each in current.items()}

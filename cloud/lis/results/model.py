@@ -63,6 +63,11 @@ class Result(Identified, Created, Base):
             postgresql_where=text("chosen AND state = 'released'"),
         ),
         Index(
+            "ix_lab_result_rerun",
+            "rerun_requested_at",
+            postgresql_where=text("rerun_requested_at IS NOT NULL AND chosen AND state = 'received'"),
+        ),
+        Index(
             "ix_lab_result_recalculated",
             "received_at",
             postgresql_where=text("source = 'calculated' AND after_release AND state = 'received'"),

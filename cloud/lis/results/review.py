@@ -20,7 +20,7 @@ from cloud.kit.live import announce
 from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results import calculating, entering, guards, judging, sheets
+from cloud.lis.results import calculating, entering, guards, judging, reflexes, sheets
 from cloud.lis.results.entry import judge_row
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import OPEN_STATES, Result, ResultState
@@ -194,7 +194,9 @@ def enter(
     settle_choice(session, [result])
     before = {"value": earlier[-1].value_text, "result": str(earlier[-1].id)} if earlier else None
     after = {"value": text, "result": str(result.id), "test": test.code}
-    announce_results(session, specimen, [result, *calculating.follow(session, specimen, changed={test.code})])
+    calculated = calculating.follow(session, specimen, changed={test.code})
+    announce_results(session, specimen, [result, *calculated])
+    reflexes.react(session, specimen, changed=[test.code, *calculating.codes(session, calculated)])
     record(
         session,
         actor=actor(by),

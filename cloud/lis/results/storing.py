@@ -13,7 +13,7 @@ from cloud.kit.bulk import insert_rows
 from cloud.kit.events import publish
 from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
-from cloud.lis.results import calculating, judging
+from cloud.lis.results import calculating, judging, reflexes
 from cloud.lis.results.choosing import choose_newest, chosen_numbers, items_resulted, settle_choice
 from cloud.lis.results.entry import Entry, judge_entries, new_result, read
 from cloud.lis.results.events import ResultsReceived
@@ -111,10 +111,12 @@ def store_results(
     added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
     insert_rows(session, added)
     items_resulted(session, added)
-    calculated = calculating.follow(session, specimen, changed={each.match.test.code for each in entries})
+    moved = {each.match.test.code for each in entries}
+    calculated = calculating.follow(session, specimen, changed=moved)
     stored.matched += len(added)
     stored.after_release += sum(each.after_release for each in added)
     announce_results(session, specimen, [*added, *calculated])
+    reflexes.react(session, specimen, changed=[*moved, *calculating.codes(session, calculated)])
     return added
 
 

@@ -17,7 +17,7 @@ from cloud.kit.errors import Conflict, Invalid
 from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState
-from cloud.lis.results import calculating, entering, sheets
+from cloud.lis.results import calculating, entering, reflexes, sheets
 from cloud.lis.results.choosing import choose_newest, settle_choice
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import Result
@@ -71,7 +71,9 @@ def enter_value(
     )
     choose_newest(result, match.item, earlier)
     settle_choice(session, [result])
-    announce_results(session, specimen, [result, *calculating.follow(session, specimen, changed={test.code})])
+    calculated = calculating.follow(session, specimen, changed={test.code})
+    announce_results(session, specimen, [result, *calculated])
+    reflexes.react(session, specimen, changed=[test.code, *calculating.codes(session, calculated)])
     record(
         session,
         actor=actor(by),
