@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from protocols.astm_context import Context, Details, Test, Value
 from protocols.driver import Driver
 from protocols.links.astm import AstmLink
 from protocols.links.astm_frames import AstmOptions
@@ -31,6 +32,8 @@ from protocols.model import (
     changed,
 )
 
+__all__ = ["AstmDriver", "Context", "Details", "Test", "Value"]
+
 _SHOWN = 2000
 _LONGEST_TEST = 64
 """Characters of R.3 that are worth to be kept in memory once they were read."""
@@ -42,50 +45,6 @@ _BLANK = tuple([""] * missing for missing in range(_ALL_FIELDS + 1))
 _ONE_FLAG = {flag: (flag,) for flag in ("N", "H", "L", "HH", "LL", "A", "<", ">")}
 """The usual flags of R.7 (E1394 10.1.7)."""
 _USUAL_ENDS = ("", "N", "F")
-
-Test = tuple[str, str | None, str | None]
-"""Code of the test, what else names it, dilution."""
-Value = tuple[str, tuple[str, ...]]
-"""The value and what stands beside it, in words."""
-Details = tuple[str, str, str, str, str, str, str | None, tuple[str, ...]]
-"""Unit, reference range, status, operator, time as sent, module, "" where there is none; the reagent's lot; what else
-is told, in words."""
-
-
-class Context:
-    """What the records above a result say about it."""
-
-    __slots__ = (
-        "header",
-        "items",
-        "last_was_result",
-        "observed_at",
-        "order",
-        "position",
-        "qc",
-        "rack",
-        "sent_time",
-        "specimen",
-        "tests",
-        "time",
-    )
-
-    def __init__(self, tests: dict[str, Test]) -> None:
-        self.header: Record | None = None
-        self.tests = tests
-        """What the driver has read in R.3 with the delimiters of the header (see `AstmDriver.test`)."""
-        self.items: list[Item] = []
-        self.last_was_result = False
-        self.sent_time = ""
-        """The last time of a result as it was sent, and (`time`) as it reads: a run's results have the same."""
-        self.time: str | None = None
-        self.order: Record | None = None
-        self.specimen: str | None = None
-        self.rack: str | None = None
-        self.position: str | None = None
-        self.qc: QcMark | None = None
-        self.observed_at: str | None = None
-        """Time of the last result of this order: some instruments write it only on the first."""
 
 
 class AstmDriver(Driver):

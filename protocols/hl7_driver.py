@@ -15,7 +15,6 @@ from typing import ClassVar
 from protocols.driver import Driver
 from protocols.links.contract import Link
 from protocols.links.mllp import MllpLink, MllpOptions
-from protocols.messages.embedded import from_base64, from_hex, media_type
 from protocols.messages.hl7 import (
     Hl7Message,
     Segment,
@@ -26,6 +25,8 @@ from protocols.messages.hl7 import (
     reply_header,
     wants,
 )
+from protocols.messages.hl7_groups import specimens_behind
+from protocols.messages.hl7_pictures import encapsulated, reference
 from protocols.messages.hl7_spans import header_alone
 from protocols.messages.times import iso_time
 from protocols.model import (
@@ -67,6 +68,9 @@ class Context:
     observed_at: str | None = None
     items: list[Item] = field(default_factory=list)
     last_was_result: bool = False
+
+    def forget_specimen(self) -> None:
+        self.specimen = self.qc = self.specimen_qc = self.observed_at = None
 
 
 class Hl7Driver(Driver):
@@ -116,12 +120,32 @@ class Hl7Driver(Driver):
     def results(self, message: Hl7Message) -> list[Item]:
         context = Context(header=message.header)
         specimens = [segment for segment in message.segments if segment.name == "SPM"]
-        if len(specimens) == 1:  # ORU^R30/R32 send it behind the results it belongs to
+        behind = specimens_behind(message.segments) if specimens else None
+        if behind is not None:
+            return self._results_before_specimens(message, behind, context)
+        if len(specimens) == 1:
             self.begin_specimen(specimens[0], context)
         for segment in message.segments[1:]:
             if segment.name == "SPM" and len(specimens) > 1:  # without a number it is nobody's, not the one before
-                context.specimen = context.qc = context.specimen_qc = context.observed_at = None
+                context.forget_specimen()
             self._take(segment, context)
+        return context.items
+
+    def _results_before_specimens(
+        self, message: Hl7Message, behind: Mapping[int, Segment | None], context: Context
+    ) -> list[Item]:
+        """ORU_R01 and ORU_R30 of HL7 2.5: SPM stands behind the results it belongs to."""
+        begun: Segment | None = None
+        for segment in message.segments[1:]:
+            if segment.name == "OBR":
+                own = behind[segment.index]
+                if own is None or own is not begun:
+                    context.forget_specimen()
+                    if own is not None:
+                        self.begin_specimen(own, context)
+                begun = own
+            if segment.name != "SPM":
+                self._take(segment, context)
         return context.items
 
     def _take(self, segment: Segment, context: Context) -> None:
@@ -259,7 +283,7 @@ class Hl7Driver(Driver):
 
     def _pictures(self, segment: Segment, code: str) -> tuple[str | None, tuple[Attachment, ...]]:
         """Every repeat of OBX-5; what does not decode stays in the value, as text."""
-        read = _encapsulated if segment.raw(2) == "ED" else _reference
+        read = encapsulated if segment.raw(2) == "ED" else reference
         found: list[Attachment] = []
         kept: list[str] = []
         for repeat in segment.repeats(5):
@@ -367,26 +391,3 @@ def _before_the_message(payload: bytes) -> list[Undecoded]:
     lines = [line for line in re.split(r"[\r\n\v\x1c]+", text.removeprefix("\xef\xbb\xbf")) if line.strip("\x00 ")]
     kept = "\r".join(line for line in lines if line[:3] not in ("FHS", "BHS"))
     return [Undecoded("text before the MSH segment", kept[:_SHOWN])] if kept else []
-
-
-def _encapsulated(segment: Segment, code: str, repeat: str) -> Attachment | None:
-    """ED: source ^ type ^ subtype ^ encoding ^ data, data of megabytes: split once and never searched."""
-    pieces = repeat.split(segment.delimiters.component, 4)
-    if len(pieces) < 5:
-        return None
-    encoding = pieces[3].strip().lower()
-    decode = {"": from_base64, "base64": from_base64, "hex": from_hex}.get(encoding)
-    data = decode(segment.plain(pieces[4])) if decode is not None else None
-    if data is None:
-        return None
-    return Attachment(code, media_type(data, _media_type(pieces[1:3])), data)
-
-
-def _reference(segment: Segment, code: str, repeat: str) -> Attachment | None:
-    """RP: pointer ^ application ^ type ^ subtype: the instrument keeps the picture and says where."""
-    pointer, _, *kind = [*segment.parts(repeat), "", ""][:4]
-    return Attachment(code, _media_type(kind), reference=pointer) if pointer else None
-
-
-def _media_type(kind: Sequence[str]) -> str:
-    return "/".join(part.strip().lower() for part in kind if part.strip()) or "application/octet-stream"

@@ -72,6 +72,38 @@ def test_patient_behind_a_control_is_no_control(driver: Driver) -> None:
         assert found["BLANK"].qc is None
 
 
+GENERAL = [pytest.param(discover()[name], id=name) for name in ("generic_hl7", "cepheid_genexpert_hl7")]
+
+
+@pytest.mark.parametrize("driver", GENERAL)
+def test_request_behind_a_group_with_its_specimen_does_not_take_that_specimen(driver: Driver) -> None:
+    """ORU_R01 and ORU_R30 of HL7 2.5 send SPM behind the results: the next OBR, without SPM and number, is nobody's."""
+    found = results(
+        driver, MSH.format(kind="ORU^R01"), "PID|1", "OBR|1|||x|||20261102083000", "OBX|1|ST|GLU||5.1|g|||||F",
+        "SPM|1|S1||S|||||||Q", "OBR|2|||x", "OBX|1|ST|BLANK||6.1|g|||||F",
+    )  # fmt: skip
+    assert (found["GLU"].specimen, found["BLANK"].specimen) == ("S1", None)
+    assert (found["GLU"].qc is not None, found["BLANK"].qc) == (True, None)
+    assert found["BLANK"].observed_at is None
+
+
+@pytest.mark.parametrize("driver", GENERAL)
+def test_each_request_takes_the_specimen_that_stands_behind_it(driver: Driver) -> None:
+    found = results(
+        driver, MSH.format(kind="ORU^R01"), "PID|1", "OBR|1|||x", "OBX|1|ST|A||1|g|||||F", "SPM|1|S1",
+        "PID|2", "OBR|2|||x", "OBX|1|ST|B||2|g|||||F", "SPM|2|S2", "PID|3", "OBR|3|||x", "OBX|1|ST|C||3|g|||||F",
+    )  # fmt: skip
+    assert [found[code].specimen for code in "ABC"] == ["S1", "S2", None]
+
+
+def test_one_specimen_behind_several_requests_is_that_of_all_of_them() -> None:
+    found = results(
+        discover()["generic_hl7"], MSH.format(kind="ORU^R30"), "PID|1", "OBR|1|||x", "OBX|1|ST|A||1|g|||||F",
+        "OBR|2|||x", "OBX|1|ST|B||2|g|||||F", "SPM|1|S1",
+    )  # fmt: skip
+    assert [found[code].specimen for code in "AB"] == ["S1", "S1"]
+
+
 @pytest.mark.parametrize("name", ["generic_hl7", "mindray_bc", "siemens_clinitek"])
 def test_request_of_another_specimen_inherits_no_role_of_a_control(name: str) -> None:
     found = results(
