@@ -47,6 +47,7 @@ SLICES = (
     "lis.autoverify",
     "lis.infectious",
     "lis.turnaround",
+    "lis.query",
     "his",
     "gateways",
     "gateways.watch",

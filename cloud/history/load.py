@@ -39,6 +39,7 @@ from cloud.lis.catalog import load as catalog
 from cloud.lis.catalog.model import Panel, PanelTest, Test
 from cloud.lis.instruments import service as instruments
 from cloud.people.model import Person, PersonIdentifier, PersonLink, PersonVersion, id_number_index, phone_index
+from cloud.people.pinyin import initials_of
 from cloud.staff import service as staff
 from protocols.driver import discover
 from protocols.uplink.versions import version_of
@@ -307,9 +308,8 @@ def _draw(lane: _Lane, queue: Any) -> None:
 
 def _files(patients: list[Patient], visits: list[Visit], random: Random, end: datetime) -> list[Sheet]:
     """The persons' files with a first version, their numbers, and the old files that were merged."""
-    columns = "id created_at name sex birth_date phone phone_index id_number id_number_index kind status version"
-    has_initials = "initials" in Person.__table__.columns
-    persons = Sheet(Person, columns + (" initials" if has_initials else ""))
+    names = "name sex birth_date phone phone_index id_number id_number_index kind status version initials"
+    persons = Sheet(Person, f"id created_at {names}")
     numbers = Sheet(PersonIdentifier, "id created_at person_id system value")
     versions = Sheet(PersonVersion, "id person_id version details by recorded_at")
     links = Sheet(PersonLink, "id retired_id surviving_id reason by linked_at")
@@ -322,11 +322,10 @@ def _files(patients: list[Patient], visits: list[Visit], random: Random, end: da
         if each.retired_id is not None:
             files.append((each.retired_id, "merged", f"{each.mrn}B"))
         for file, status, mrn in files:
-            more = [initials_of(each.name)] if has_initials else []
             persons.add(
                 file, at, each.name, each.sex, each.birth.isoformat(), text_of(sealed(phone, "person.phone")),
                 phone_index(phone), text_of(sealed(citizen, "person.id_number")), id_number_index(citizen),
-                "identified", status, "1", *more,
+                "identified", status, "1", initials_of(each.name),
             )  # fmt: skip
             details = json.dumps(
                 {
@@ -345,9 +344,3 @@ def _files(patients: list[Patient], visits: list[Visit], random: Random, end: da
                 text_of(half),
             )  # fmt: skip
     return [persons, numbers, versions, links]
-
-
-def initials_of(name: str) -> str:
-    from cloud.people import model
-
-    return str(getattr(model, "initials_of")(name))  # noqa: B009

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from cloud.kit import clock
 from cloud.kit.db import Base, Created, Identified
 from cloud.kit.sealed import SealedText, blind_index
+from cloud.people.pinyin import initials_of
 from cloud.people.rules import normal_id_number, normal_phone
 
 SEXES = ("M", "F", "U")
@@ -41,9 +42,13 @@ class Person(Identified, Created, Base):
         CheckConstraint(f"sex IN {SEXES}", name="sex"),
         CheckConstraint(f"kind IN {KINDS}", name="kind"),
         CheckConstraint(f"status IN {STATUSES}", name="status"),
+        Index("ix_person_initials", "initials", postgresql_ops={"initials": "text_pattern_ops"}),
+        Index("ix_person_name", "name", postgresql_ops={"name": "text_pattern_ops"}),
     )
 
     name: Mapped[str]
+    initials: Mapped[str] = mapped_column(default="", server_default="")
+    """Of the name in pinyin (王小明: "wxm"), for the keyboard; kept by `name`."""
     sex: Mapped[str]
     birth_date: Mapped[date | None]
     phone: Mapped[str | None] = mapped_column(SealedText("person.phone"))
@@ -58,6 +63,11 @@ class Person(Identified, Created, Base):
     version: Mapped[int] = mapped_column(default=1)
 
     identifiers: Mapped[list[PersonIdentifier]] = relationship(back_populates="person", order_by="PersonIdentifier.id")
+
+    @validates("name")
+    def _spell_name(self, _key: str, name: str) -> str:
+        self.initials = initials_of(name)
+        return name
 
     @validates("phone")
     def _index_phone(self, _key: str, phone: str | None) -> str | None:

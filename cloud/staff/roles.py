@@ -18,6 +18,7 @@ PERMISSIONS = {
     "result.read": N_("查看结果"),
     "result.review": N_("技术审核"),
     "result.release": N_("签发报告"),
+    "result.export": N_("导出查询结果"),
     "report.read": N_("查看报告"),
     "report.amend": N_("修正报告"),
     "unmatched.match": N_("匹配无主结果"),
@@ -65,11 +66,14 @@ _BENCH = {
 
 ROLES: dict[str, frozenset[str]] = {
     "technician": frozenset(_BENCH),
-    "reviewer": frozenset(_BENCH | {"result.release", "report.amend", "catalog.edit", "infectious.decide"}),
+    "reviewer": frozenset(
+        _BENCH | {"result.release", "result.export", "report.amend", "catalog.edit", "infectious.decide"}
+    ),
     "director": frozenset(
         _BENCH
         | {
             "result.release",
+            "result.export",
             "report.amend",
             "catalog.edit",
             "catalog.approve",

@@ -32,6 +32,7 @@ KINDS = {
     "authority": N_("人员授权"),
     "authority_policy": N_("授权规则"),
     "review_policy": N_("审核规则"),
+    "query_export": N_("查询导出"),
 }
 ACTIONS = {
     "staff.create": N_("新建账号"),
@@ -46,6 +47,7 @@ ACTIONS = {
     "staff.disable": N_("停用账号"),
     "staff.set_roles": N_("修改角色"),
     "staff.end_session": N_("结束登录会话"),
+    "query.export": N_("导出查询结果"),
     "job.retry": N_("重试后台任务"),
     "gateway.register": N_("登记网关"),
     "gateway.lock_out": N_("禁止网关接入"),

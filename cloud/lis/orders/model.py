@@ -63,6 +63,8 @@ class Order(Identified, Created, Base):
     __table_args__ = (
         UniqueConstraint("source", "placer_number", name="uq_lab_order_placer"),
         Index("ix_lab_order_ordered_at", "ordered_at"),
+        Index("ix_lab_order_department_id_ordered_at", "department_id", "ordered_at"),
+        Index("ix_lab_order_ordered_by_ordered_at", "ordered_by", "ordered_at"),
     )
 
     number: Mapped[str] = mapped_column(String(16), unique=True)

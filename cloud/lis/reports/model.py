@@ -25,7 +25,10 @@ class Report(Identified, Created, Base):
     """The report of one specimen; the marks are those of its current version, set in the release transaction."""
 
     __tablename__ = "lab_report"
-    __table_args__ = (Index("ix_lab_report_person_id_released_at", "person_id", "released_at"),)
+    __table_args__ = (
+        Index("ix_lab_report_person_id_released_at", "person_id", "released_at"),
+        Index("ix_lab_report_released_at", "released_at"),
+    )
 
     specimen_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_specimen.id"), unique=True)
     order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_order.id"), index=True)

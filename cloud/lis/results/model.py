@@ -62,6 +62,14 @@ class Result(Identified, Created, Base):
             "received_at",
             postgresql_where=text("chosen AND state = 'released'"),
         ),
+        Index("ix_lab_result_test_id_received_at", "test_id", "received_at", "id", postgresql_where=text("chosen")),
+        Index(
+            "ix_lab_result_test_id_number",
+            "test_id",
+            "number",
+            postgresql_where=text("chosen AND number IS NOT NULL"),
+        ),
+        Index("ix_lab_result_critical", "received_at", postgresql_where=text("chosen AND critical")),
         Index(
             "ix_lab_result_rerun",
             "rerun_requested_at",
