@@ -14,7 +14,9 @@ from edge.store.rows import NO_CONTENT, Draft, content_of, unread
 from protocols.links.contract import FrameReceived, Link, LinkEvent, MessageReceived
 from protocols.uplink.envelope import MessageState
 
-_ENQ = b"\x05"
+_ENQ, _EOT = b"\x05", b"\x04"
+_HEADER = b"\x021H"
+"""A first frame: each message of most analyzers is a session of its own, whose ENQ and EOT are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ def _replay(link: Link, raws: Sequence[bytes]) -> list[tuple[tuple[int, ...], by
     if raws and raws[0][:1] == b"\x02":
         link.receive(_ENQ, 0.0)
     for position, raw in enumerate(raws):
-        events: list[LinkEvent] = link.receive(raw, 0.0)
+        events: list[LinkEvent] = []
+        if position and raw.startswith(_HEADER):
+            events += link.receive(_EOT + _ENQ, 0.0)
+        events += link.receive(raw, 0.0)
         for event in events:
             if isinstance(event, FrameReceived):
                 position_of[event.frame_id] = position
