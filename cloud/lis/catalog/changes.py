@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.kit.db import Base, Identified
@@ -65,3 +65,20 @@ class CatalogChange(Identified, Base):
     decided_at: Mapped[datetime | None]
     decided_reason: Mapped[str | None]
     applied_at: Mapped[datetime | None]
+
+
+class CatalogImport(Identified, Base):
+    """A workbook that was looked at, and perhaps applied: the file stays, so that what came from it can be traced."""
+
+    __tablename__ = "lab_catalog_import"
+
+    file_name: Mapped[str]
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    sha256: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str]
+    made_by: Mapped[str]
+    made_by_name: Mapped[str]
+    made_at: Mapped[datetime] = mapped_column(index=True)
+    applied_at: Mapped[datetime | None]
+    lines: Mapped[int | None]
+    """Rows that were new or changed."""

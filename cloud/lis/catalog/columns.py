@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -191,15 +192,41 @@ def words_list(field: str, label: str, *, hint: str = "", separator: str = "、"
     )
 
 
-def reference(
-    field: str, label: str, table: type[Test] | type[Tube] | type[Department], unknown: str, *, required: bool = False
-) -> Column:
+_KEPT = "lis.catalog.columns.codes"
+Referred = type[Test] | type[Tube] | type[Department]
+
+
+@contextmanager
+def codes_kept(session: Session) -> Iterator[None]:
+    """While it lasts, rows are found by their codes without asking the database each time (a sheet has hundreds)."""
+    kept: dict[Any, dict[Any, Any]] = {}
+    for table in (Test, Tube, Department):
+        found = session.execute(select(table.code, table.id)).all()
+        kept[table] = {row.code: row.id for row in found} | {row.id: row.code for row in found}
+    session.info[_KEPT] = kept
+    try:
+        yield
+    finally:
+        session.info.pop(_KEPT, None)
+
+
+def _id_of(session: Session, table: Referred, code: str) -> uuid.UUID | None:
+    kept: uuid.UUID | None = session.info.get(_KEPT, {}).get(table, {}).get(code)
+    return kept or session.scalar(select(table.id).where(table.code == code))
+
+
+def _code_of(session: Session, table: Referred, row_id: uuid.UUID) -> str:
+    kept: str = session.info.get(_KEPT, {}).get(table, {}).get(row_id, "")
+    return kept or session.scalar(select(table.code).where(table.id == row_id)) or ""
+
+
+def reference(field: str, label: str, table: Referred, unknown: str, *, required: bool = False) -> Column:
     """Another row, written by its code, kept by its id."""
 
     def parse(session: Session, typed: str) -> Any:
         if not typed:
             return None
-        found = session.scalar(select(table.id).where(table.code == typed.split(" ")[0]))
+        found = _id_of(session, table, typed.split(" ")[0])
         if found is None:
             raise Invalid("catalog.reference", unknown, typed=typed[:40])
         return str(found)
@@ -207,7 +234,7 @@ def reference(
     def show(session: Session, value: Any) -> str:
         if not value:
             return ""
-        return session.scalar(select(table.code).where(table.id == uuid.UUID(str(value)))) or ""
+        return _code_of(session, table, uuid.UUID(str(value)))
 
     def options(session: Session) -> list[tuple[str, str]]:
         rows = session.execute(select(table.code, table.name).order_by(table.code))

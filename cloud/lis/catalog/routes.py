@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from cloud.kit import clock
 from cloud.kit.db import Transaction
-from cloud.lis.catalog import approval_routes, approving, checking, edit_routes, service, words
+from cloud.lis.catalog import approval_routes, approving, checking, edit_routes, exchange_routes, service, words
 from cloud.lis.catalog.model import CriticalLimit, Panel, ReferenceRange, Test
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -80,5 +80,5 @@ def check(request: Request, session: Transaction, staff: Reader, all: bool = Fal
     return render(request, "lis/catalog/check.html", {**context, "all": all, "words": words})
 
 
-for more in (approval_routes, edit_routes):  # the latter answers every other name
+for more in (approval_routes, exchange_routes, edit_routes):  # the latter answers every other name
     router.include_router(more.router)

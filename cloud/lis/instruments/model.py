@@ -28,6 +28,14 @@ class ChannelKind(StrEnum):
     TEST = "test"
     MESSAGE = "message"
     """What the instrument says about the specimen or its own work (a suspicion, a grade, a picture): no value."""
+    HAEMOLYSIS = "index_h"
+    ICTERUS = "index_i"
+    LIPAEMIA = "index_l"
+    """A serum index: says how far the tube may be trusted, shown beside its values, read by rules, never reported."""
+
+
+SERUM_INDEX = {ChannelKind.HAEMOLYSIS: "H", ChannelKind.ICTERUS: "I", ChannelKind.LIPAEMIA: "L"}
+"""Letter of the index, by kind of channel."""
 
 
 class Instrument(Identified, Created, Base):

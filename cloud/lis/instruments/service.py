@@ -109,8 +109,8 @@ def preset_channels(name: str) -> list[Channel]:
         raise NotFound("preset_unknown", N_("没有名为 {name} 的通道预设。"), name=name)
     with resources.files(__package__).joinpath("data", f"{name}.csv").open(encoding="utf-8") as file:
         return [
-            Channel.message(row["code"])
-            if row["kind"] == ChannelKind.MESSAGE
+            Channel(row["code"], "", sendable=False, kind=row["kind"])
+            if row["kind"] != ChannelKind.TEST
             else Channel(row["code"], row["test"], Decimal(row["factor"]), row["unit"], row["sendable"] == "1")
             for row in csv.DictReader(file)
         ]
@@ -122,7 +122,7 @@ def map_channel(
     """Map one code, or change how it is mapped. An approved mapping stays as it is until the change is approved."""
     if session.get(Instrument, instrument_id) is None:
         raise NotFound("instrument_unknown", N_("没有这台仪器。"))
-    test_id = None if channel.kind == ChannelKind.MESSAGE else _test_id(session, channel.test.strip())
+    test_id = _test_id(session, channel.test.strip()) if channel.kind == ChannelKind.TEST else None
     values = {
         "kind": str(channel.kind),
         "test_id": None if test_id is None else str(test_id),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.kit.errors import Invalid
-from cloud.lis.catalog import kinds
+from cloud.lis.catalog import kinds, sheets
 from cloud.lis.catalog.columns import choice, flag, number, reference, text
 from cloud.lis.catalog.kinds import Kind
 from cloud.lis.catalog.model import Test
+from cloud.lis.catalog.sheets import Sheet
 from cloud.lis.catalog.writing import COLUMNS
 from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel
 from cloud.web.i18n import mark as N_
@@ -37,6 +39,13 @@ def _its_test(channel: InstrumentChannel) -> uuid.UUID | None:
     return channel.test_id
 
 
+_KINDS = {
+    "test": N_("检验项目"),
+    "message": N_("仪器提示"),
+    "index_h": N_("血清指数 H（溶血）"),
+    "index_i": N_("血清指数 I（黄疸）"),
+    "index_l": N_("血清指数 L（脂血）"),
+}
 CHANNEL = kinds.add(
     Kind(
         "channel",
@@ -49,10 +58,33 @@ CHANNEL = kinds.add(
 )
 
 COLUMNS["channel"] = (
-    choice("kind", N_("类别"), {"test": N_("检验项目"), "message": N_("仪器提示")}, required=True),
+    choice("kind", N_("类别"), _KINDS, required=True),
     reference("test_id", N_("检验项目代码"), Test, N_("没有代码为“{typed}”的检验项目。")),
     text("unit", N_("仪器单位")),
     number("factor", N_("换算系数"), required=True, hint=N_("本室数值 = 仪器数值 × 系数")),
     text("method", N_("方法"), hint=N_("留空则按项目的方法")),
     flag("sendable", N_("可下发")),
+)
+
+
+def _named(session: Session, channel: InstrumentChannel) -> sheets.Identity:
+    return session.get_one(Instrument, channel.instrument_id).code, channel.code
+
+
+def _new(session: Session, identity: sheets.Identity) -> dict[str, object]:
+    found = session.scalar(select(Instrument.id).where(Instrument.code == identity[0]))
+    if found is None:
+        raise Invalid("sheet.instrument", N_("没有代码为“{typed}”的仪器，请先登记。"), typed=identity[0])
+    return {"instrument_id": found, "code": identity[1]}
+
+
+sheets.add(
+    Sheet(
+        CHANNEL,
+        "仪器通道",
+        ("仪器代码", "通道代码"),
+        _named,
+        _new,
+        (InstrumentChannel.instrument_id, InstrumentChannel.id),
+    )
 )
