@@ -144,6 +144,15 @@ def his() -> None:
     server.run()
 
 
+@program.command("seed-rules")
+def seed_rules() -> None:
+    """Add the starting rule sets of the automatic verification: drafts, in shadow only."""
+    _prepare("seed-rules")
+    from cloud.lis.autoverify import starting
+
+    typer.echo(f"{starting.run()} rule sets added")
+
+
 @program.command("seed-catalog")
 def seed_catalog() -> None:
     """Load the starting test catalogue (drafts stay drafts)."""

@@ -16,6 +16,7 @@ from cloud.kit.db import begin
 from cloud.lis.authority import service as authority
 from cloud.lis.authority.model import AuthorityGrant
 from cloud.lis.authority.words import ACTS
+from cloud.lis.autoverify import starting as starting_rules
 from cloud.lis.instruments import service as instruments
 from cloud.lis.turnaround import targets
 from cloud.staff import service as staff
@@ -74,6 +75,7 @@ def _seed(session: Session) -> None:
         if staff.account_by_login(session, login) is None:
             staff.create_account(session, login=login, name=name, password=PASSWORD, roles=roles)
     targets.ensure_drafts(session)
+    starting_rules.load(session)
     gateways.register_gateway(session, id=BOX, name="检验科演示网关", campus_id=campus.id, partition=PARTITION)
     for code, name, link, driver, section in ANALYZERS:
         instruments.register(

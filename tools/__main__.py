@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("protocols", "edge", "cloud", "provisioning", "simulators", "tools")
 BENCHES = {
     "audit": "tests.bench.audit",
+    "autoverify": "tests.bench.autoverify",
     "drain": "tests.bench.drain",
     "edge": "tests.bench.edge",
     "faults": "tests.bench.faults",

@@ -39,7 +39,13 @@ def fit_rule(
     if not fitted.spreads or not fitted.pairs:
         raise Conflict("fit.few", N_("历史数据不足：至少需要 {n} 对同一患者的前后结果。"), n=wrong_tube.FEWEST_PAIRS)
     spreads = {
-        code: {"within": _number(each.within), "between": _number(each.between), "log": each.log, "pairs": each.pairs}
+        code: {
+            "within": _number(each.within),
+            "between": _number(each.between),
+            "log": each.log,
+            "pairs": each.pairs,
+            "weight": _number(each.weight),
+        }
         for code, each in fitted.spreads.items()
     }
     source = _("本实验室历史 {n} 对标本，{day} 计算，限值使其中 {percent}% 转人工").format(

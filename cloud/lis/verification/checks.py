@@ -201,10 +201,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 def another_person(rule: Rule, facts: Facts) -> Finding:
     """The composite wrong-tube score of the specimen."""
-    spreads = {
-        code: wrong_tube.Spread(float(each["within"]), float(each["between"]), bool(each.get("log")))
-        for code, each in (rule.params.get("spreads") or {}).items()
-    }
+    spreads = {code: _spread(each) for code, each in (rule.params.get("spreads") or {}).items()}
     pair: dict[str, tuple[float, float]] = {}
     for test in facts.tests:
         if test.earlier is None or test.exact is None or test.at is None or not rule.scope.covers(test):
@@ -218,6 +215,11 @@ def another_person(rule: Rule, facts: Facts) -> Finding:
     numbers = {code: f"{pair[code][0]:g} → {pair[code][1]:g}" for code in most}
     shown = {"score": f"{total:.2f}", "limit": _text(rule.params["limit"]), "tests": len(parts), "numbers": numbers}
     return Finding(rule.id, rule.kind, HOLD if total > float(rule.params["limit"]) else PASS, shown)
+
+
+def _spread(stored: Mapping[str, Any]) -> wrong_tube.Spread:
+    within, between, weight = (float(stored.get(name, 1)) for name in ("within", "between", "weight"))
+    return wrong_tube.Spread(within, between, bool(stored.get("log")), weight=weight)
 
 
 def _short(number: Decimal) -> Decimal:

@@ -152,13 +152,17 @@ def _moment(text: str | None) -> datetime | None:
 
 
 _FACTS = tuple(each.name for each in fields(Facts))
-_EMPTY: tuple[Any, ...] = (None, "", (), False)
+
+
+def _says_nothing(value: Any) -> bool:
+    """Zero is a number that says something; it only equals False."""
+    return value is None or value is False or (isinstance(value, str | tuple | Mapping) and not value)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Facts | TestFact | Earlier):
         found = {each.name: getattr(value, each.name) for each in fields(value)}
-        kept = {name: each for name, each in found.items() if each not in _EMPTY and each != {}}
+        kept = {name: each for name, each in found.items() if not _says_nothing(each)}
         if isinstance(value, TestFact) and value.run == 1:
             kept.pop("run")
         return {name: _plain(each) for name, each in kept.items()}

@@ -2,30 +2,34 @@
 
 For every test with a value now and one before, `d` is the change (of the natural logarithm where `log`). The lab's own
 history gives two spreads of `d`: `within`, between two values of one person, and `between`, from a value to one of
-somebody else. Each test adds the logarithm of how much better "another person" explains `d` than "the same person",
-both as centred normal distributions:
+somebody else. The evidence of a test is the logarithm of how much better "another person" explains `d` than "the same
+person", both as centred normal distributions:
 
-    score = sum over tests of  ln(within / between) + z² / 2 · (1 − (within / between)²)
-    z = |d| / within, at most CAP
+    evidence = ln(within / between) + z² / 2 · (1 − (within / between)²),   z = |d| / within, at most CAP
+    score    = sum over tests of  weight · evidence
 
-So a test that differs much between people and little within one (MCV, ALP, creatinine) weighs much, one that does not
-tells nothing. `z` is capped so that one wild value (a real illness, a bleed) is not enough alone. The tests are taken
-as independent; they are not, which makes scores larger on both sides, and therefore the limit is not a theoretical one
-but a quantile of the lab's own scores. Source of the idea: Miller 2015, Arch Pathol Lab Med 139:1042 (a composite of
-the CBC found 6 of 6 mislabelled tubes, MCV alone 3 of 6).
+So a test that differs much between people and little within one (MCV, ALP, creatinine) tells much. `z` is capped so
+that one wild value (a real illness, a bleed) is not enough alone. Tests tell partly the same (haemoglobin, haematocrit
+and red cells fall together when somebody bleeds), so they are weighted: logistic regression with weights not below
+zero, of the lab's own pairs against the same values paired with the next person's. The limit is no theoretical one but
+a quantile of the lab's own scores. Source of the idea: Miller 2015, Arch Pathol Lab Med 139:1042 (a composite of the
+CBC found 6 of 6 mislabelled tubes, MCV alone 3 of 6).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CAP = 5.0
 """In units of `within`."""
 FEWEST_PAIRS = 100
 """A spread from fewer pairs is no statistic."""
 NARROWEST = 1e-9
+LEARNED = 1500
+ROUNDS = 20
+RIDGE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Spread:
     between: float
     log: bool
     pairs: int = 0
+    weight: float = 1.0
 
 
 Pair = Mapping[str, tuple[float, float]]
@@ -52,7 +57,7 @@ def moved(spread: Spread, before: float, now: float) -> float | None:
 
 
 def contribution(spread: Spread, before: float, now: float) -> float | None:
-    """What one test adds to the score."""
+    """The evidence of one test, before its weight; None where it cannot tell."""
     change = moved(spread, before, now)
     if change is None or spread.within <= NARROWEST or spread.between <= spread.within:
         return None
@@ -67,8 +72,8 @@ def score(spreads: Mapping[str, Spread], pair: Pair) -> tuple[float, dict[str, f
     for code in sorted(pair):
         spread = spreads.get(code)
         found = None if spread is None else contribution(spread, *pair[code])
-        if found is not None:
-            parts[code] = found
+        if spread is not None and found is not None:
+            parts[code] = spread.weight * found
     return math.fsum(parts.values()), parts
 
 
@@ -102,12 +107,46 @@ def fit(pairs: Sequence[Pair], *, rate: float, fewest_tests: int = 3, logs: Mapp
         within, between = _spread(same), _spread(others)
         if within > NARROWEST and between > within:
             spreads[code] = Spread(within, between, log, len(own))
+    spreads = weighted(spreads, pairs)
     scores = []
     for pair in pairs:
         total, parts = score(spreads, pair)
         if len(parts) >= fewest_tests:
             scores.append(total)
     return Fitted(spreads, _quantile(scores, 1 - rate), rate, len(scores))
+
+
+def weighted(spreads: Mapping[str, Spread], pairs: Sequence[Pair]) -> dict[str, Spread]:
+    """The spreads with their weights: coordinate descent of the logistic regression, at most LEARNED pairs of each."""
+    codes = sorted(spreads)
+    chosen = pairs[:: max(1, len(pairs) // LEARNED)]
+    strangers = [
+        {code: (chosen[at - 1][code][0], pair[code][1]) for code in pair if code in chosen[at - 1]}
+        for at, pair in enumerate(chosen)
+    ]
+    rows = [(_evidence(spreads, codes, each), 0.0) for each in chosen]
+    rows += [(_evidence(spreads, codes, each), 1.0) for each in strangers]
+    columns = [[row[at] for row, _ in rows] for at in range(len(codes))] + [[1.0] * len(rows)]
+    wanted = [label for _, label in rows]
+    weights, margins = [0.0] * len(columns), [0.0] * len(rows)
+    for _ in range(ROUNDS):
+        for at, column in enumerate(columns):
+            chances = [1 / (1 + math.exp(-max(-30.0, min(30.0, each)))) for each in margins]
+            slope = math.fsum((p - y) * x for p, y, x in zip(chances, wanted, column, strict=True))
+            bend = math.fsum(p * (1 - p) * x * x for p, x in zip(chances, column, strict=True)) + RIDGE
+            moved_to = weights[at] - (slope + RIDGE * weights[at]) / bend
+            if at < len(codes):
+                moved_to = max(0.0, moved_to)
+            step, weights[at] = moved_to - weights[at], moved_to
+            if step:
+                margins = [each + step * x for each, x in zip(margins, column, strict=True)]
+    return {code: replace(spreads[code], weight=weights[at]) for at, code in enumerate(codes)}
+
+
+def _evidence(spreads: Mapping[str, Spread], codes: Sequence[str], pair: Pair) -> list[float]:
+    """Nothing known is no evidence."""
+    found = (contribution(spreads[code], *pair[code]) if code in pair else None for code in codes)
+    return [0.0 if each is None else each for each in found]
 
 
 def _in_proportion(own: Sequence[tuple[float, float]]) -> bool:
