@@ -19,6 +19,8 @@ from cloud.lis.calculation.model import Formula
 from cloud.lis.calculation.reading import read_form, written
 from cloud.lis.catalog.model import Test
 from cloud.lis.instruments.model import InstrumentChannel
+from cloud.lis.orders.model import OrderItem
+from cloud.lis.reflex.model import ReflexRule
 from cloud.lis.results.service import ingest
 from cloud.staff.access import CurrentStaff
 from cloud.staff.roles import permissions_of
@@ -172,3 +174,52 @@ def test_what_is_stored_reads_back_as_it_was_written() -> None:
         again, faults = read_form(**written(definition))
         assert faults == []
         assert again == definition
+
+
+def reflex(**changed: str) -> dict[str, str]:
+    return {
+        "code": "TSH-1",
+        "title": "甲功复查",
+        "condition": "TSH > 10[mIU/L] and not known(FT4)",
+        "act": "add",
+        "tests": "ft4",
+        "times": "1",
+        "source": "本室规程 07",
+        **changed,
+    }
+
+
+def test_a_reflex_rule_is_written_with_its_faults_shown_and_acts_when_another_approved_it(
+    director: Visitor, site: Site
+) -> None:
+    page = "/staff/lis/reflex"
+    director.get(page)
+    wrong = director.post(page, reflex(condition="TSH > 10"))
+    assert wrong.status_code == 422
+    assert faults_of(wrong.text) == [("condition", "units_differ")]
+    assert 'value="TSH &gt; 10"' in wrong.text, "what was typed stays to be mended"
+    assert director.post(page, reflex()).status_code == 200
+    with begin() as session:
+        rule = session.scalars(select(ReflexRule)).one()
+        assert (rule.state, rule.tests) == ("draft", ["FT4"])
+    assert director.post(f"{page}/{rule.id}/approve").status_code == 403
+    deputy = site.staff("deputy")
+    deputy.get(page)
+    assert deputy.post(f"{page}/{rule.id}/approve").status_code == 200
+    with begin() as session:
+        bench = Bench(session, PERSON[0], {})
+        specimen = bench.specimen("TSH")
+        ingest(session, bench.source(), [observed(specimen, "TSH", "12.5")])
+        ordered = session.scalars(
+            select(Test.code).join(OrderItem, OrderItem.test_id == Test.id).where(OrderItem.specimen_id == specimen.id)
+        )
+        assert set(ordered) == {"TSH", "FT4"}
+    assert deputy.post(f"{page}/{rule.id}/retire", {"reason": "改用新规程"}).status_code == 200
+    assert site.staff("cashier").get(page).status_code == 403
+
+
+def test_the_lists_of_reruns_and_of_recalculated_values_say_when_they_are_empty(site: Site) -> None:
+    technician = site.staff("technician")
+    assert "没有等待复检的结果" in technician.get("/staff/lis/reruns").text
+    assert "没有发布后重算的结果" in technician.get("/staff/lis/recalculated").text
+    assert site.staff("cashier").get("/staff/lis/reruns").status_code == 403

@@ -80,3 +80,8 @@ def test_rules_that_order_each_other_are_refused_with_the_way_round() -> None:
     assert circle(RULE, others, "A") == ("A", "B", "C", "A")
     assert circle(RULE, {"B": (("FT4",), ("U_RBC",))}, "A") == ()
     assert circle(replace(RULE, act=Act.REPEAT, tests=("TSH",)), others, "A") == ()
+
+
+def test_asking_whether_a_test_is_there_does_not_keep_a_rule_from_adding_it() -> None:
+    assert faults(replace(RULE, condition="TSH > 10[mIU/L] and not known(FT4)"), TESTS) == []
+    assert circle(replace(RULE, condition="not known(FT4)"), {"B": (("FT4",), ())}, "A") == ()

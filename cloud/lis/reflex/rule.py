@@ -49,6 +49,15 @@ class Rule:
         """The tests whose results it looks at."""
         return program_of(self.condition).names
 
+    @property
+    def judges(self) -> frozenset[str]:
+        """Those whose value matters; ``known(FT4)`` asks only whether there is one."""
+        program = program_of(self.condition)
+        nodes = [each for part in (*(node for _, node in program.parts), program.result) for each in walk(part)]
+        only_known = {id(each.arguments[0]) for each in nodes if isinstance(each, Call) and each.function == "known"}
+        named = {each.name for each in nodes if isinstance(each, Name) and id(each) not in only_known}
+        return frozenset(named & set(program.names))
+
 
 def faults(rule: Rule, tests: Mapping[str, KnownTest]) -> list[Fault]:
     """Everything wrong with a rule, by cell; empty: it may be stored."""
@@ -77,8 +86,8 @@ def faults(rule: Rule, tests: Mapping[str, KnownTest]) -> list[Fault]:
         found.append(Fault("text", "text_missing"))
     if not 1 <= rule.times <= MOST_TIMES:
         found.append(Fault("times", "times_wrong", {"most": str(MOST_TIMES)}))
-    if not found and rule.act == Act.ADD and set(rule.tests) & set(rule.reads):
-        found.append(Fault("tests", "adds_its_own", {"test": "、".join(sorted(set(rule.tests) & set(rule.reads)))}))
+    if not found and rule.act == Act.ADD and set(rule.tests) & rule.judges:
+        found.append(Fault("tests", "adds_its_own", {"test": "、".join(sorted(set(rule.tests) & rule.judges))}))
     return found
 
 
@@ -87,8 +96,8 @@ def _good_dilution(text: str) -> bool:
 
 
 def circle(rule: Rule, others: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]], code: str) -> tuple[str, ...]:
-    """Codes of rules that would order one another round and round; () when none. `others`: (reads, adds) by code."""
-    every = {**others, code: (rule.reads, rule.tests if rule.act == Act.ADD else ())}
+    """Codes of rules that would order one another round and round; () when none. `others`: (judged, added) by code."""
+    every = {**others, code: (tuple(rule.judges), rule.tests if rule.act == Act.ADD else ())}
     edges = {
         name: [other for other, (reads, _) in every.items() if set(added) & set(reads)]
         for name, (_, added) in every.items()

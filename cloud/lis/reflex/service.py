@@ -58,7 +58,7 @@ def check(session: Session, code: str, rule: Rule) -> list[Fault]:
     if found:
         return found
     others = {
-        each.code: (each.rule().reads, tuple(each.tests) if each.act == Act.ADD else ())
+        each.code: (tuple(each.rule().judges), tuple(each.tests) if each.act == Act.ADD else ())
         for each in newest(session)
         if each.code != code and each.state != ApprovalState.RETIRED
     }

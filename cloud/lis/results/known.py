@@ -15,7 +15,7 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from cloud.lis.catalog.model import ApprovalState, CriticalLimit, ReferenceRange, Test
-from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel
+from cloud.lis.instruments.model import SERUM_INDEX, ChannelKind, Instrument, InstrumentChannel
 
 _KEY = "lis.results.known"
 _WATCHED = (Instrument, InstrumentChannel, Test, ReferenceRange, CriticalLimit)
@@ -29,6 +29,8 @@ class Channels:
     tests: dict[str, tuple[InstrumentChannel, Test]] = field(default_factory=dict)
     messages: set[str] = field(default_factory=set)
     """Codes that are no tests."""
+    indices: dict[str, str] = field(default_factory=dict)
+    """Letter of the serum index by code; these codes are among `messages` too."""
 
 
 @dataclass(slots=True)
@@ -75,8 +77,10 @@ def _read_channels(session: Session, gateway: str, link: str) -> Channels | None
         return None
     found = Channels(rows[0].id)
     for _, channel, test in rows:
-        if channel is not None and channel.kind == ChannelKind.MESSAGE:
+        if channel is not None and channel.kind != ChannelKind.TEST:
             found.messages.add(channel.code)
+            if channel.kind in SERUM_INDEX:
+                found.indices[channel.code] = SERUM_INDEX[ChannelKind(channel.kind)]
         elif channel is not None:
             found.tests[channel.code] = (channel, test)
     return found

@@ -44,6 +44,8 @@ class Lookup:
     """By the barcode as read."""
     items: dict[tuple[uuid.UUID, uuid.UUID], OrderItem] = field(default_factory=dict)
     """By specimen and test; a cancelled item only where no other is there."""
+    indices: dict[str, str] = field(default_factory=dict)
+    """Letter of the serum index by the instrument's code; these codes are messages too."""
 
     def test_ids(self) -> dict[str, uuid.UUID]:
         return {code: test.id for code, (_, test) in self.channels.items()}
@@ -89,7 +91,7 @@ def look_up(session: Session, gateway: str, link: str, observations: Iterable[Ob
     channels = channels_of(session, gateway, link)
     lookup = Lookup(None)
     if channels is not None:
-        lookup = Lookup(channels.instrument_id, channels.tests, channels.messages)
+        lookup = Lookup(channels.instrument_id, channels.tests, channels.messages, indices=channels.indices)
     barcodes = {clean_barcode(each.specimen or "") for each in observations if each.qc is None} - {""}
     if barcodes:
         lookup.specimens = specimens_by_barcode(session, barcodes)

@@ -263,6 +263,8 @@ class InstrumentNotice(Identified, Base):
     """The barcode as the instrument sent it."""
     specimen_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("lab_specimen.id"), index=True)
     value: Mapped[str | None]
+    serum_index: Mapped[str | None] = mapped_column(String(1))
+    """H, I or L where it is a serum index of the tube (`indices.indices_of`)."""
     flags: Mapped[list[Any]] = mapped_column(default=list)
     detail: Mapped[str | None]
     item: Mapped[dict[str, Any] | None]

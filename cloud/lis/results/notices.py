@@ -49,6 +49,7 @@ def keep_messages(session: Session, source: MessageSource, found: Lookup, said: 
                 specimen=observation.specimen,
                 specimen_id=specimen.id if specimen else None,
                 value=observation.value,
+                serum_index=found.indices.get(observation.code),
                 flags=list(observation.flags),
                 item=None if specimen else item_to_json(observation),
                 occurred_at=clock.from_instrument(observation.observed_at),

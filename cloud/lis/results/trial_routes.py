@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.lis.calculation import wording
-from cloud.lis.results import recalculated, trial
+from cloud.lis.results import recalculated, reruns, trial
 from cloud.people.access import Subject
 from cloud.staff import worklist
 from cloud.staff.access import CurrentStaff, require
@@ -22,6 +22,7 @@ from cloud.web.pages import render
 
 router = APIRouter()
 LIST = "/staff/lis/recalculated"
+RERUNS = "/staff/lis/reruns"
 
 Reader = Annotated[CurrentStaff, Depends(require("result.read"))]
 Reviewer = Annotated[CurrentStaff, Depends(require("result.review"))]
@@ -35,6 +36,23 @@ worklist.add(
     count=recalculated.waiting_count,
     topic="results",
 )
+
+
+worklist.add(
+    N_("待复检"),
+    N_("审核者或规则要求重新测定的结果"),
+    RERUNS,
+    permission="result.review",
+    position=326,
+    count=reruns.waiting_count,
+    topic="results",
+)
+
+
+@router.get(RERUNS)
+def rerun_list(request: Request, session: Transaction, staff: Reviewer) -> Response:
+    """What is to be measured again, with the dilution."""
+    return render(request, "lis/results/reruns.html", {"rows": reruns.waiting(session, Subject.staff(staff))})
 
 
 @router.get("/staff/lis/formulas/{test_code}/try")
