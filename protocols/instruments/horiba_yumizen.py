@@ -59,11 +59,12 @@ class HoribaYumizen(AstmDriver):
         return parts[3], parts[4] or None, parts[5] or None
 
     def details(self, record: Record) -> Details:
-        told = super().details(record)
         if not record.as_sent:
+            told = super().details(record)
             return told[0], record.component(6, 1), told[2], record.component(11, 1), *told[4:]
         fields, separator = record.fields, record.delimiters.component
-        return told[0], fields[5].partition(separator)[0], told[2], fields[10].partition(separator)[0], *told[4:]
+        reference, operator = fields[5].partition(separator)[0], fields[10].partition(separator)[0]
+        return fields[4], reference, fields[8], operator, fields[12] or fields[11], fields[13], None, ()
 
     def manufacturer(self, record: Record, context: Context) -> None:
         """A curve waits for the results of its sample, which come behind it; anything else is carried whole."""

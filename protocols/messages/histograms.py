@@ -19,8 +19,8 @@ LARGEST = 8 * 1024 * 1024
 """Bytes of one unpacked stream: a matrix of 1024 by 1024 32-bit numbers and its half again."""
 
 _LONGEST_DESCRIPTOR = 60
-_PIECE = 1024
-"""Characters of base64 that are unpacked at once: a multiple of four."""
+_FIRST_PIECE, _PIECE = 256, 8192
+"""Characters of base64 that are unpacked at once, multiples of four: what is spoiled mostly shows at its beginning."""
 _DESCRIPTOR = re.compile(r"([A-Z]+\d*[LB]E)-stream/(deflate|gzip)?:base64")
 _NUMBERS: Mapping[str, tuple[str, int]] = {
     "FLOATLE": ("<f", 4),
@@ -61,9 +61,11 @@ def _packing(descriptor: str) -> tuple[str, str | None]:
 
 def _packed(text: str) -> Iterator[bytes]:
     """The bytes of base64, piece by piece: who finds the first one spoiled need not decode the others."""
-    for start in range(0, len(text), _PIECE):
-        piece = text[start : start + _PIECE]
-        if "=" in piece and start + _PIECE < len(text):
+    end, size = 0, _FIRST_PIECE
+    while end < len(text):
+        start, end, size = end, end + size, _PIECE
+        piece = text[start:end]
+        if "=" in piece and end < len(text):
             raise BadStream("no base64: padding before its end")
         try:
             yield binascii.a2b_base64(piece, strict_mode=True)

@@ -87,3 +87,17 @@ def test_a_curve_is_attached_as_json_of_seven_digits_and_no_infinity() -> None:
     numbers = struct.unpack("<4f", struct.pack("<4f", 0.1, 3.0, float("nan"), float("inf")))
     found = json.loads(as_json("histogram RBC/PLT", {"values": numbers}))
     assert found == {"title": "histogram RBC/PLT", "values": [0.1, 3, None, None]}
+
+
+@pytest.mark.parametrize("count", [40, 70, 5000], ids=["one piece", "two pieces", "many pieces"])
+def test_a_curve_longer_than_one_piece_is_read_whole_and_only_whole(count: int) -> None:
+    """It is unpacked piece by piece: what ends, stops or is no base64 in a later piece is refused all the same."""
+    numbers = tuple(random.Random(count).uniform(-1e6, 1e6) for _ in range(count))
+    data = struct.pack(f"<{count}f", *numbers)
+    packed = deflated(data)
+    assert read_stream(WORDS, packed) == struct.unpack(f"<{count}f", data)
+    assert read_stream("FLOATLE-stream/:base64", base64.b64encode(data).decode()) == struct.unpack(f"<{count}f", data)
+    middle = len(packed) // 8 * 4
+    for spoiled in (packed[:-8], packed[:middle] + "AA==" + packed[middle + 4 :], f"{packed[:-6]}!!{packed[-4:]}"):
+        with pytest.raises(BadStream):
+            read_stream(WORDS, spoiled)
