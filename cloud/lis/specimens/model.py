@@ -86,12 +86,13 @@ class Whereabouts(StrEnum):
 
 WHEREABOUTS_MOVES: dict[Whereabouts, frozenset[Whereabouts]] = {
     Whereabouts.AT_HAND: frozenset({Whereabouts.STORED, Whereabouts.DISCARDED, Whereabouts.LOST}),
-    Whereabouts.STORED: frozenset({Whereabouts.STORED, Whereabouts.RETRIEVED, Whereabouts.DISCARDED, Whereabouts.LOST}),
+    Whereabouts.STORED: frozenset({Whereabouts.STORED, Whereabouts.RETRIEVED, Whereabouts.DISCARDED}),
     Whereabouts.RETRIEVED: frozenset({Whereabouts.STORED, Whereabouts.DISCARDED, Whereabouts.LOST}),
     Whereabouts.LOST: frozenset({Whereabouts.RETRIEVED}),
     Whereabouts.DISCARDED: frozenset(),
 }
-"""STORED to STORED is another place; LOST to RETRIEVED is a tube that was found."""
+"""STORED to STORED is another place; LOST to RETRIEVED is a tube that was found. One that is missing from its rack is
+taken out of it first: a place is never held by a tube that is not there."""
 
 
 def may_get(whereabouts: Whereabouts) -> tuple[Whereabouts, ...]:

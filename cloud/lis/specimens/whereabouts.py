@@ -18,7 +18,7 @@ def lose(session: Session, barcode: str, *, by: str, reason: str, place: str = "
     if found.state == SpecimenState.PRINTED:
         raise Conflict("specimen_printed", N_("标本 {barcode} 尚未采集。"), barcode=found.barcode)
     was = found.whereabouts
-    specimen = record.put(session, found, Whereabouts.LOST)
+    specimen = record.put(session, found, Whereabouts.LOST)  # refused for one in a rack: it is taken out first
     record.append(session, specimen.id, "lost", by=by, place=place, reason=because)
     _seal(session, specimen, "specimen.lost", was, by, because)
     return specimen
