@@ -33,6 +33,7 @@ TEMPLATE_NAMES = {
     "binding_code": N_("绑定验证码"),
     "report_ready": N_("报告已出"),
     "report_recalled": N_("报告已撤回"),
+    "critical_waits": N_("危急值待接收"),
 }
 OUTCOME_NAMES = {"sent": N_("已发送"), "retry": N_("稍后重试"), "failed": N_("发送失败")}
 

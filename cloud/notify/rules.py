@@ -31,6 +31,7 @@ TEMPLATES = {
     for each in (
         Template("binding_code", frozenset({"code", "minutes"}), timedelta(minutes=5)),
         Template("report_ready", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
+        Template("critical_waits", frozenset({"hospital", "department", "minutes"}), timedelta(hours=2)),
         Template("report_recalled", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
     )
 }

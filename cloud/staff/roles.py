@@ -18,6 +18,8 @@ PERMISSIONS = {
     "result.read": N_("查看结果"),
     "result.review": N_("技术审核"),
     "result.release": N_("签发报告"),
+    "critical.ward": N_("病区接收危急值"),
+    "critical.policy": N_("设置危急值时限和上报阶梯"),
     "result.export": N_("导出查询结果"),
     "report.read": N_("查看报告"),
     "report.amend": N_("修正报告"),
@@ -81,10 +83,11 @@ ROLES: dict[str, frozenset[str]] = {
             "audit.read",
             "infectious.decide",
             "turnaround.target",
+            "critical.policy",
         }
     ),
     "field_engineer": frozenset({"gateway.read", "gateway.configure", "environment.read", "catalog.read"}),
-    "nurse": frozenset({"patient.read", "specimen.print", "specimen.collect", "specimen.hand_over"}),
+    "nurse": frozenset({"patient.read", "critical.ward", "specimen.print", "specimen.collect", "specimen.hand_over"}),
     "courier": frozenset({"specimen.hand_over"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
     "admin": frozenset(

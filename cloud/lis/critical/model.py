@@ -28,9 +28,11 @@ class CriticalState(StrEnum):
     READ_BACK = "read_back"
     CANCELLED = "cancelled"
     """The value was an error: its report was amended or recalled."""
+    KNOWN = "known"
+    """The ward knows: the limits say that it is not called again, and an earlier case was read back."""
 
 
-CLOSED = (CriticalState.READ_BACK, CriticalState.CANCELLED)
+CLOSED = (CriticalState.READ_BACK, CriticalState.CANCELLED, CriticalState.KNOWN)
 
 
 class CriticalCase(Identified, Base):
@@ -40,8 +42,12 @@ class CriticalCase(Identified, Base):
     __table_args__ = (
         UniqueConstraint("specimen_id", "report_version"),
         Index(
-            "ix_lab_critical_case_open", "detected_at", postgresql_where=text("state NOT IN ('read_back', 'cancelled')")
+            "ix_lab_critical_case_open",
+            "detected_at",
+            postgresql_where=text("state NOT IN ('read_back', 'cancelled', 'known')"),
         ),
+        Index("ix_lab_critical_case_person", "person_id", "detected_at"),
+        Index("ix_lab_critical_case_detected_at", "detected_at"),
     )
 
     specimen_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_specimen.id"))
@@ -60,7 +66,15 @@ class CriticalCase(Identified, Base):
     confirmed_at: Mapped[datetime | None]
     confirmed_by: Mapped[uuid.UUID | None]
     confirmed_by_name: Mapped[str | None]
+    told_at: Mapped[datetime | None]
+    """When somebody on the ward first heard of it."""
     read_back_at: Mapped[datetime | None]
+    handled_at: Mapped[datetime | None]
+    """When the doctor dealt with it, as the ward says."""
+    handled_by_name: Mapped[str | None]
+    handling: Mapped[str | None]
+    known_from_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("lab_critical_case.id"))
+    """The earlier case that the ward knows it from."""
 
 
 class CriticalContact(Identified, Base):
@@ -78,3 +92,49 @@ class CriticalContact(Identified, Base):
     outcome: Mapped[str] = mapped_column(String(12))
     """read_back, no_read_back or not_reached."""
     note: Mapped[str | None]
+
+
+class CriticalPolicy(Identified, Base):
+    """How long the laboratory may take; the newest row is in force. Empty: no limit is watched."""
+
+    __tablename__ = "lab_critical_policy"
+
+    confirm_minutes: Mapped[int | None]
+    """From the value's arrival to its confirmation by release."""
+    tell_minutes: Mapped[int | None]
+    """From the confirmation to the ward's hearing of it: what "in time" means in the statistics."""
+    source: Mapped[str]
+    valid_from: Mapped[datetime]
+    set_by: Mapped[str]
+    set_by_name: Mapped[str]
+
+
+class CriticalLadder(Identified, Base):
+    """Whom to send a message when nobody reads back: the newest row of a department, else of all, is in force."""
+
+    __tablename__ = "lab_critical_ladder"
+    __table_args__ = (Index("ix_lab_critical_ladder_department", "department_id", "valid_from"),)
+
+    department_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("department.id"))
+    steps: Mapped[list[Any]] = mapped_column(default=list)
+    """{"after_minutes", "who", "telephone"}, in their order."""
+    reason: Mapped[str]
+    valid_from: Mapped[datetime]
+    set_by: Mapped[str]
+    set_by_name: Mapped[str]
+
+
+class CriticalEscalation(Identified, Base):
+    """One step of a ladder that was taken for a case: once."""
+
+    __tablename__ = "lab_critical_escalation"
+    __table_args__ = (UniqueConstraint("case_id", "position"),)
+
+    case_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_critical_case.id"), index=True)
+    position: Mapped[int]
+    at: Mapped[datetime]
+    who: Mapped[str]
+    telephone: Mapped[str]
+    """Masked."""
+    delivery_id: Mapped[uuid.UUID | None]
+    """The message; none: no channel was set up, the step stands on the screens only."""

@@ -12,7 +12,7 @@ from cloud.kit.events import publish
 from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
 from cloud.lis.critical.events import CriticalOpened
-from cloud.lis.critical.model import CriticalCase
+from cloud.lis.critical.model import CriticalCase, CriticalState
 from cloud.lis.orders.model import Order
 from cloud.lis.results.model import Result
 from cloud.lis.specimens.model import Specimen
@@ -28,6 +28,8 @@ def add_case(session: Session, specimen: Specimen, critical: Sequence[Result], o
     opened.detected_at = min(each.received_at for each in critical)
     session.add(opened)
     session.flush()
+    if opened.state == CriticalState.KNOWN:  # nobody is told: the ward has it from the earlier case
+        return opened
     publish(
         session,
         CriticalOpened(

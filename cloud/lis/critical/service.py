@@ -15,7 +15,7 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.live import announce
-from cloud.lis.critical import late
+from cloud.lis.critical import late, repeats
 from cloud.lis.critical.events import CriticalReadBack
 from cloud.lis.critical.model import CLOSED, CriticalCase, CriticalContact, CriticalState
 from cloud.lis.critical.opening import add_case
@@ -34,13 +34,16 @@ def open_case(
     critical = [each for each in results if each.critical]
     if not critical:
         return None
+    known = repeats.known_from(session, specimen, critical)
     opened = add_case(
         session,
         specimen,
         critical,
         CriticalCase(
             report_version=report_version,
-            state=CriticalState.CONFIRMED,
+            state=CriticalState.CONFIRMED if known is None else CriticalState.KNOWN,
+            known_from_id=None if known is None else known.id,
+            read_back_at=None if known is None else known.read_back_at,
             confirmed_at=clock.now(),
             confirmed_by=by.id,
             confirmed_by_name=by.name,
@@ -72,6 +75,8 @@ def record_contact(
         values = {"state": CriticalState.READ_BACK, "read_back_at": now}
     elif outcome == "no_read_back":
         values = {"state": CriticalState.NOTIFIED}
+    if outcome != "not_reached":
+        values["told_at"] = func.coalesce(CriticalCase.told_at, now)
     found = session.execute(
         update(CriticalCase)
         .where(CriticalCase.id == case_id, CriticalCase.state.not_in(CLOSED))

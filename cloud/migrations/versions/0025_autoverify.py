@@ -155,7 +155,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.String()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lab_auto_alarm")),
         sa.ForeignKeyConstraint(["rule_set_id"], [f"{SET}.id"], name=op.f("fk_lab_auto_alarm_rule_set_id")),
-        sa.UniqueConstraint("rule_set_id", "mode", "day", "test_code", name=op.f("uq_lab_auto_alarm_rule_set_id_mode_day_test_code")),
+        sa.UniqueConstraint(
+            "rule_set_id", "mode", "day", "test_code", name=op.f("uq_lab_auto_alarm_rule_set_id_mode_day_test_code")
+        ),
     )
 
 
