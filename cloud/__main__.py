@@ -218,6 +218,24 @@ def load_history(
     typer.echo(", ".join(f"{name} {seconds:.1f} s" for name, seconds in loaded.seconds.items()))
 
 
+@program.command()
+def explain(report: Annotated[str, typer.Argument(help="The report's id or number, or the tube's barcode.")]) -> None:
+    """Work every step of a report out again from what is stored; exit 1 when one comes out otherwise."""
+    _prepare("explain")
+    from cloud.explain import finding, telling
+    from cloud.kit.db import begin
+
+    with begin() as session:
+        try:
+            told = telling.explain(session, report, typer.echo)
+        except finding.NoReport as unknown:
+            typer.echo(unknown, err=True)
+            raise typer.Exit(REFUSED) from None
+        session.rollback()
+    if not told.reproducible:
+        raise typer.Exit(1)
+
+
 @program.command("seal-audit")
 def seal_audit() -> None:
     """Sign what the audit trail holds now into the file outside the database."""

@@ -21,6 +21,7 @@ BENCHES = {
     "fuzz": "tests.bench.fuzz",
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",
+    "lis": "tests.bench.lis",
     "peers-edge": "tests.bench.peers_edge",
     "powercut": "tests.bench.powercut",
     "soak": "tests.bench.soak",

@@ -27,7 +27,7 @@ _RESULT = (
     " raw_unit value_text number comparator unit flag critical sensitive draft held range_id range_low range_high"
     " range_text decision previous_result_id previous_value previous_at delta_percent instrument_flags details run"
     " observed_at observed_at_raw received_at state chosen entered_by reviewed_by reviewed_by_name reviewed_at"
-    " released_by released_by_name released_at"
+    " released_by released_by_name released_at source"
 )
 DIAGNOSES = ("健康查体", "发热待查", "慢性肾脏病", "高血压", "2型糖尿病", "腹痛待查", "肝功能异常", "贫血待查", "胸痛")
 
@@ -291,7 +291,7 @@ class Chronicle:
                 "t" if value.draft else "f", "t" if held else "f", *value.range_columns,
                 with_age(decision, age), *before, percent,
                 f'["{value.letter}"]' if channel else "[]", details, "1", seen, stamp, at, state, "t", entered,
-                *review, *release,
+                *review, *release, "instrument" if channel else "typed",
             )  # fmt: skip
         self.written["results"] += len(rows)
         return rows

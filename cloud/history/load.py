@@ -7,10 +7,9 @@ there.
 from __future__ import annotations
 
 import json
-import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
@@ -32,6 +31,7 @@ from cloud.history.verdicts import Channel, Verdicts
 from cloud.history.world import Analyzer, Place, Signer, Tested, World
 from cloud.hospital import service as hospital
 from cloud.kit import clock, seal
+from cloud.kit.audit import AuditChain, AuditEntry, body, chained_hash
 from cloud.kit.db import begin, engine
 from cloud.kit.live import libpq_url
 from cloud.kit.sealed import seal as sealed
@@ -40,14 +40,14 @@ from cloud.lis.catalog.model import Panel, PanelTest, Test
 from cloud.lis.instruments import service as instruments
 from cloud.people.model import Person, PersonIdentifier, PersonLink, PersonVersion, id_number_index, phone_index
 from cloud.people.pinyin import initials_of
-from cloud.staff import service as staff
+from cloud.staff.model import StaffAccount
 from protocols.driver import discover
 from protocols.uplink.versions import version_of
 
 GATEWAY = "history-box"
 BATCH = 500
 """Orders in one round of COPY."""
-LANES = 4
+LANES = 8
 """Patients are dealt to so many processes; the history does not depend on how many processors there are."""
 FEW = 5_000
 """Orders that are drawn in one process and go past the indexes as they are."""
@@ -94,7 +94,7 @@ def run(
     end = until or clock.now()
     span = days or max(14, round(specimens / A_DAY))
     with begin() as session:
-        world = _world(session)
+        world = _world(session, end - timedelta(days=span + 30))
         tests = {each.code: each for each in session.scalars(select(Test).where(Test.code.in_(world.tests)))}
         verdicts = Verdicts(session, tests, clock.today())
     patients, visits = plan(
@@ -129,7 +129,7 @@ def run(
 # ---------------------------------------------------------------------- the world before the first patient
 
 
-def _world(session: Session) -> World:
+def _world(session: Session, since: datetime) -> World:
     if session.execute(text("SELECT 1 FROM gateway WHERE id = :id"), {"id": GATEWAY}).first():
         raise AlreadyThere("a history is loaded already; start with an empty database for another one")
     catalog.load(session)
@@ -145,8 +145,8 @@ def _world(session: Session) -> World:
         tests=tests,
         panels=_panels(session),
         places=places,
-        technicians=tuple(_signer(session, f"history-t{n}", name, "technician") for n, name in enumerate(TECHNICIANS)),
-        reviewers=tuple(_signer(session, f"history-r{n}", name, "reviewer") for n, name in enumerate(REVIEWERS)),
+        technicians=_signers(session, TECHNICIANS, "technician", since),
+        reviewers=_signers(session, REVIEWERS, "reviewer", since),
         counts=tuple(_analyzer(session, f"H-XN{n}", "sysmex_xn", "hematology") for n in (1, 2)),
         chemistry=tuple(_analyzer(session, f"H-BS{n}", "mindray_bs", "chemistry") for n in (1, 2, 3)),
         gateway=GATEWAY,
@@ -159,12 +159,21 @@ def _place(session: Session, code: str, name: str) -> Place:
     return Place(str(made.id), made.name, str(made.campus_id), tuple(f"{draws.name(doctors)}医生" for _ in range(6)))
 
 
-def _signer(session: Session, login: str, name: str, role: str) -> Signer:
-    """Somebody who signed; nobody knows the password and the account cannot sign in."""
-    found = staff.account_by_login(session, login)
-    if found is None:
-        found = staff.create_account(session, login=login, name=name, password=secrets.token_urlsafe(24), roles=(role,))
-    return Signer(found.id, found.name)
+def _signers(session: Session, names: Sequence[str], role: str, since: datetime) -> tuple[Signer, ...]:
+    return tuple(_signer(session, f"history-{role}-{n}", name, role, since) for n, name in enumerate(names, 1))
+
+
+def _signer(session: Session, login: str, name: str, role: str, since: datetime) -> Signer:
+    """Somebody who signed, known since before the first patient came. Nobody knows a password, none fits."""
+    account = StaffAccount(login=login, name=name, password_hash="!", roles=[role], created_at=since)  # noqa: S106
+    session.add(account)
+    session.flush()
+    aggregate, after = str(account.id), {"login": login, "name": name, "roles": [role]}
+    digest = chained_hash(b"", 1, body("staff", aggregate, since, "system", "staff.create", None, after, None))
+    chain = {"kind": "staff", "aggregate_id": aggregate, "number": 1, "hash": digest}
+    session.add(AuditChain(**chain))
+    session.add(AuditEntry(**chain, at=since, actor="system", action="staff.create", after=after))
+    return Signer(account.id, account.name)
 
 
 def _analyzer(session: Session, code: str, driver: str, section: str) -> Analyzer:
