@@ -236,12 +236,19 @@ def _stored(rules: RuleSetVersion, rule_id: str) -> Rule | None:
     raise NotFound("rules.no_rule", N_("没有这条规则，可能已被他人删除。"))
 
 
+class Boxes(dict[str, Any]):
+    """What stands in the form's inputs; one that nobody filled in is empty."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 def _form(
     request: Request, rules: RuleSetVersion, boxes: dict[str, Any], rule_id: str, problem: str = "", status: int = 200
 ) -> Response:
     context = {
         "rules": rules,
-        "boxes": boxes,
+        "boxes": Boxes(boxes),
         "rule_id": rule_id,
         "kind": KINDS[boxes["kind"]] if boxes.get("kind") in KINDS else KINDS["range"],
         "rows": range(forms.ROWS),

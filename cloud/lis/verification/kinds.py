@@ -38,9 +38,9 @@ class Kind:
 
 _METHOD_NAMES = {
     "difference": N_("差值（项目单位）"),
-    "percent": N_("变化百分比（%，除以上次结果）"),
+    "percent": N_("变化百分比（除以上次结果）"),
     "rate": N_("每日变化（项目单位/天）"),
-    "percent_rate": N_("每日变化百分比（%/天）"),
+    "percent_rate": N_("每日变化百分比"),
 }
 _DIRECTIONS = {"both": N_("升高或降低"), "up": N_("只看升高"), "down": N_("只看降低")}
 _HOLD_OR_PASS = {"hold": N_("转人工"), "pass": N_("不影响")}
@@ -138,7 +138,7 @@ KINDS: dict[str, Kind] = {
         N_("复检一致性"),
         N_("同一标本多次测定相差过大，或经过稀释时转人工"),
         (
-            Field("percent", N_("允许相差（%）"), positive=True),
+            Field("percent", N_("允许相差百分之几"), positive=True),
             Field("diluted", N_("稀释后测定的结果"), "choice", _HOLD_OR_PASS),
         ),
     ),
