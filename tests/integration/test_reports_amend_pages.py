@@ -160,8 +160,15 @@ def test_the_director_wants_two_persons_for_a_section_and_the_reviewer_is_held_t
         version = re.findall(r'data-version="(\d+)"', reviewer.get(base).text)[0]
         assert reviewer.post(f"{base}/{verb}", {"version": version}).status_code == status
     assert director.post(f"{SETTINGS}/two-persons", form | {"section": "astrology", "reason": "x"}).status_code == 422
+    single = {"test": "WBC", "value": "true", "day": "2999-01-01", "reason": "x"}
+    for wrong in ({"test": "NOSUCH"}, {"day": "gestern"}, {"day": "2001-01-01"}):
+        assert director.post(f"{SETTINGS}/two-persons", single | wrong).status_code == 422
+    assert 'data-policy-of="WBC"' in director.post(f"{SETTINGS}/two-persons", single).text
     with begin() as session:
-        [entry] = session.scalars(select(AuditEntry).where(AuditEntry.action == "review.two_persons")).all()
+        entry = session.scalars(
+            select(AuditEntry).where(AuditEntry.action == "review.two_persons").order_by(AuditEntry.at)
+        ).first()
+    assert entry is not None
     assert (entry.before, entry.after, entry.reason) == ({"two_persons": False}, {"two_persons": True}, "科务会决定")
 
 

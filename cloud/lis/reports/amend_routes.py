@@ -70,11 +70,13 @@ class Filled:
         return {test: (use, value) for test, use, value in zip(self.tests, self.uses, self.values, strict=True)}
 
     def corrections(self) -> list[Correction]:
-        """What the person wants changed; a typed value without text is refused by `amend`."""
+        """What the person wants changed: a value that was typed changes its test, picked or not; one picked as typed
+        without text is refused by `amend`.
+        """
         return [
-            Correction(_id(test), value=value) if use == TYPED else Correction(_id(test), result_id=_id(use))
+            Correction(_id(test), value=value) if use in (TYPED, KEEP) else Correction(_id(test), result_id=_id(use))
             for test, (use, value) in self.lines().items()
-            if use != KEEP
+            if use != KEEP or value.strip()
         ]
 
 

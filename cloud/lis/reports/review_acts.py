@@ -21,8 +21,8 @@ from cloud.lis.results.attempt import attempt
 from cloud.people.access import Subject
 from cloud.staff.access import CurrentStaff, require
 
-router = APIRouter(prefix="/{specimen_id}")
 PAGE = "/staff/lis/review"
+router = APIRouter(prefix=PAGE + "/{specimen_id}")
 Version = Annotated[int, Form()]
 ResultId = Annotated[uuid.UUID, Form()]
 Reason = Annotated[str, Form(max_length=200)]

@@ -18,7 +18,7 @@ from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 from cloud.web.refusals import message_of
 
-router = APIRouter(prefix="/batch")
+router = APIRouter(prefix="/staff/lis/review/batch")
 Reviewer = Annotated[CurrentStaff, Depends(require("result.review"))]
 
 

@@ -11,7 +11,6 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
-from cloud.lis.reports import review_acts, review_batch
 from cloud.lis.reports.review_page import Filtered, queue_of, queue_side, sheet_of, show, specimen_of, words
 from cloud.lis.results import queue as queues
 from cloud.lis.results.detail import detail
@@ -24,7 +23,6 @@ from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 
 router = APIRouter(prefix="/staff/lis/review")
-router.include_router(review_batch.router)
 
 Reader = Annotated[CurrentStaff, Depends(require("result.read"))]
 
@@ -100,6 +98,3 @@ def detail_part(
     person(session, Subject.staff(staff), specimen.person_id)
     context = {"detail": detail(session, specimen, test_id), **words()}
     return render(request, "lis/reports/review_detail.html", context)
-
-
-router.include_router(review_acts.router)

@@ -11,7 +11,16 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Conflict
-from cloud.lis.reports import amend_routes, comparing, listing, review_routes, service, settings_routes
+from cloud.lis.reports import (
+    amend_routes,
+    comparing,
+    listing,
+    review_acts,
+    review_batch,
+    review_routes,
+    service,
+    settings_routes,
+)
 from cloud.lis.reports.model import ReportState
 from cloud.lis.results import queue
 from cloud.lis.results.attempt import attempt
@@ -146,4 +155,6 @@ def disclose(
 router.include_router(pages)
 router.include_router(amend_routes.router)
 router.include_router(settings_routes.router)
+router.include_router(review_batch.router)
 router.include_router(review_routes.router)
+router.include_router(review_acts.router)

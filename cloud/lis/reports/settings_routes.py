@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid
 from cloud.lis.catalog.words import SECTIONS
@@ -44,18 +46,43 @@ def change_two_persons(
     request: Request,
     session: Transaction,
     staff: Director,
-    section: Annotated[str, Form()],
     value: Annotated[bool, Form()],
+    section: Annotated[str, Form()] = "",
+    test: Annotated[str, Form(max_length=32)] = "",
+    day: Annotated[str, Form(max_length=10)] = "",
     reason: Reason = "",
 ) -> Response:
-    """From now on: whoever reviewed a result of this section may (not) release it."""
-    return _act(request, session, lambda: _set_two_persons(session, staff, section, value, reason))
+    """From now (or the beginning of `day`) on: whoever reviewed a result of the section or test may (not)
+    release it.
+    """
+    return _act(request, session, lambda: _set_two_persons(session, staff, section, test.strip(), day, value, reason))
 
 
-def _set_two_persons(session: Session, staff: CurrentStaff, section: str, value: bool, reason: str) -> None:
-    if section not in SECTIONS:
+def _set_two_persons(
+    session: Session, staff: CurrentStaff, section: str, test: str, day: str, value: bool, reason: str
+) -> None:
+    if not test and section not in SECTIONS:
         raise Invalid("settings.section", N_("没有这个专业组。"))
-    set_two_persons(session, section=section, value=value, by=staff.actor, reason=reason)
+    set_two_persons(
+        session,
+        section=section,
+        test_code=test,
+        value=value,
+        by=staff.actor,
+        reason=reason,
+        valid_from=_beginning(day) if day else None,
+    )
+
+
+def _beginning(day: str) -> datetime:
+    """When a civil day of the hospital begins; not before today."""
+    try:
+        wanted = date.fromisoformat(day)
+    except ValueError:
+        raise Invalid("settings.day", N_("请按 年-月-日 填写日期。")) from None
+    if wanted < clock.today():
+        raise Invalid("settings.past", N_("生效日期不能早于今天。"))
+    return max(datetime.combine(wanted, time(), clock.hospital_zone()).astimezone(UTC), clock.now())
 
 
 @router.post("/disclosure")
@@ -88,10 +115,15 @@ def _page(request: Request, session: Session, problem: str = "", status: int = 2
     newest = select(ReviewPolicy).order_by(ReviewPolicy.valid_from.desc()).limit(100)
     limits = select(DisclosurePolicy).order_by(DisclosurePolicy.valid_from.desc()).limit(20)
     decided: dict[str, ReviewPolicy] = {}
-    for row in session.scalars(newest):
-        decided.setdefault(row.section, row)
+    rows = session.scalars(newest).all()
+    for row in rows:
+        if not row.test_code and row.valid_from <= clock.now():
+            decided.setdefault(row.section, row)
     context = {
         "sections": [(code, name, two_persons(session, code), decided.get(code)) for code, name in SECTIONS.items()],
+        "single": [row for row in rows if row.test_code or row.valid_from > clock.now()],
+        "section_names": SECTIONS,
+        "today": clock.today(),
         "limits": list(session.scalars(limits)),
         "problem": problem,
     }
