@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker, start_mosquitto
 from tests.support.databases import DatabaseServer, cloud_on
+
+FURNISHING = frozenset({"set_up", "open_lab"})
+"""What loads the catalogue first of all (`tests.support.bench`, `tests.support.lab`)."""
+
+# A busy machine draws slowly; that is no fault of what is tested.
+settings.register_profile("xinglin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("xinglin")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,15 +26,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def database_server() -> Iterator[DatabaseServer]:
     """One PostgreSQL for the whole run (shared by the workers of xdist), with a migrated template database."""
-    server = DatabaseServer.start()
+    server = DatabaseServer.start(in_memory=True)
     yield server
     server.release()
 
 
 @pytest.fixture
-def database(database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A migrated database for this test alone; the cloud's settings point at it. Gives its URL."""
-    with database_server.clone() as url, cloud_on(url, monkeypatch):
+def database(
+    request: pytest.FixtureRequest, database_server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A migrated database for this test alone; the cloud's settings point at it. Gives its URL.
+
+    The tests of a module that furnishes a laboratory find the starting catalogue loaded.
+    """
+    furnished = not FURNISHING.isdisjoint(vars(request.module))
+    with database_server.clone(database_server.furnished if furnished else None) as url, cloud_on(url, monkeypatch):
         yield url
 
 

@@ -193,12 +193,13 @@ def test_the_statement_and_the_arithmetic_give_the_same_figures(bench: Bench) ->
     assert sum(each.count for each in bars) == 10
 
 
-def test_work_in_hand_is_warned_of_before_it_is_late(bench: Bench) -> None:
+def test_work_in_hand_is_warned_of_before_it_is_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     session = bench.session
     now = clock.now()
     aim(session, 60)
-    for number in range(40):
-        released(bench, "WBC", received=now - timedelta(hours=5, minutes=number), minutes=31 + number)
+    monkeypatch.setattr(histories, "LEAST_HISTORY", 5)
+    for number in range(5):
+        released(bench, "WBC", received=now - timedelta(hours=5, minutes=number), minutes=31 + 9 * number)
     assert histories.renew(session, now) > 0
 
     def waits(minutes: int) -> Specimen:
