@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 
 from pypdf import PdfReader
 
+from simulators.demo.calculated import calculated
 from simulators.demo.pages import Element
 from simulators.demo.printed import Printed, names, printed
 from simulators.ledger import Entry
@@ -77,6 +78,8 @@ def differences(sent: Lines, seen: Lines) -> Difference:
     lost = sent - seen
     sent_names, seen_names = _by_name(sent), _by_name(seen)
     more = {name: count - sent_names[name] for name, count in seen_names.items() if count > sent_names[name]}
+    for name in calculated(sent, seen):
+        del more[name]
     words = [f"lost {each.name} {each.value} {each.unit}" for each in lost]
     words += [f"{count} too many of {name}" for name, count in more.items()]
     return Difference(sum(lost.values()), sum(more.values()), tuple(words))

@@ -112,8 +112,9 @@ class Sheet:
 
     @property
     def values(self) -> int:
-        """Every stored value: those to report, other runs, late ones."""
-        return len(self.article.all("td", data_value=None)) + len(self.article.with_class("is-other"))
+        """Every stored value that was measured: those to report, other runs, late ones; not what was calculated."""
+        rows = len(self.article.all("td", data_value=None)) + len(self.article.with_class("is-other"))
+        return rows - len(self.article.all("td", data_calculated=None))
 
     def form(self, verb: str) -> dict[str, str] | None:
         """Fields of the form that reviews or releases, if the page offers it."""

@@ -57,6 +57,16 @@ def test_a_value_nobody_sent_is_one_too_many() -> None:
     assert differences(Counter([HGB]), Counter([HGB, WBC])).duplicated == 1
 
 
+def test_a_calculated_line_is_right_once_and_only_with_the_value_that_we_calculate_ourselves() -> None:
+    total, albumin = Printed("总蛋白", Decimal("72.0"), "g/L"), Printed("白蛋白", Decimal("42.0"), "g/L")
+    right, wrong = Printed("球蛋白", Decimal("30.0"), "g/L"), Printed("球蛋白", Decimal("31.0"), "g/L")
+    sent = Counter([total, albumin])
+    assert differences(sent, Counter([total, albumin, right])).duplicated == 0
+    assert differences(sent, Counter([total, albumin, wrong])).duplicated == 1
+    assert differences(sent, Counter([total, albumin, right, right])).duplicated == 2
+    assert differences(Counter([total]), Counter([total, right])).duplicated == 1
+
+
 def test_the_phone_is_read_as_it_is_seen_and_not_by_hidden_attributes() -> None:
     assert read_phone(read_page(PAGE)) == Counter([HGB, WBC])
     wrong = PAGE.replace("<strong>96</strong>", "<strong>69</strong>")
