@@ -52,6 +52,7 @@ SLICES = (
     "gateways",
     "gateways.watch",
     "gateways.redecode",
+    "gateways.mapping",
     "patient.identity",
     "patient.reports",
     "patient.home",

@@ -28,7 +28,8 @@ class Field:
 
     column: Column
     value: str
-    options: list[tuple[str, str]]
+    options: list[tuple[str, str, bool]]
+    """Key, word in the page's language, whether it is the one that stands there."""
     error: str = ""
 
     @property
@@ -82,13 +83,19 @@ def _fields(
     session: Session, kind: Kind, texts: Mapping[str, str], errors: Mapping[str, str] | None = None
 ) -> list[Field]:
     return [
-        Field(each, texts.get(each.field, ""), _options(session, each), (errors or {}).get(each.field, ""))
+        Field(
+            each,
+            texts.get(each.field, ""),
+            _options(session, each, texts.get(each.field, "")),
+            (errors or {}).get(each.field, ""),
+        )
         for each in COLUMNS[kind.name]
     ]
 
 
-def _options(session: Session, column: Column) -> list[tuple[str, str]]:
-    return column.options(session) if column.options else []
+def _options(session: Session, column: Column, value: str) -> list[tuple[str, str, bool]]:
+    found = column.options(session) if column.options else []
+    return [(key, _(word) if word else "—", value in (key, word)) for key, word in found]
 
 
 Save = Callable[[dict[str, Any], Editor], Any]

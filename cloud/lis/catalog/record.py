@@ -39,7 +39,7 @@ def create(session: Session, kind: Kind, values: Values, editor: Editor, **fixed
     """A new row as a draft; `fixed` are columns nobody types (`test_id`, `code`). Of a band that has versions already
     it is the next version."""
     _reason(editor)
-    row = kind.table(**_blank(kind), **fixed, edited_by=editor.by)
+    row = kind.table(**{**_blank(kind), **fixed}, edited_by=editor.by)
     kinds.fill(session, kind, row, {name: value for name, value in values.items() if name != "tests"})
     kind.check(session, row)
     if kind.rows_are_versions:
@@ -56,6 +56,8 @@ def _blank(kind: Kind) -> dict[str, Any]:
     for column in kind.table.__mapper__.columns:
         if isinstance(column.default, ScalarElementColumnDefault) and column.key not in found:
             found[column.key] = column.default.arg
+        elif column.default is None and not column.nullable and column.type.python_type in (str, bool):
+            found[column.key] = column.type.python_type()
     return found | ({"texts": []} if "texts" in kind.fields else {})
 
 

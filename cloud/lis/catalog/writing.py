@@ -113,9 +113,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         _NEEDED_SOURCE,
     ),
     "goal": (
-        number("tea_percent", N_("允许总误差 %")),
+        number("tea_percent", N_("允许总误差（百分比）")),
         number("tea_absolute", N_("允许总误差（绝对值）"), hint=N_("按项目单位；两者都填时取大者")),
-        number("cv_percent", N_("允许变异系数 %")),
+        number("cv_percent", N_("允许变异系数（百分比）")),
         _DAY,
         _NEEDED_SOURCE,
     ),

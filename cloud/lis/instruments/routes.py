@@ -110,6 +110,7 @@ def one_instrument(request: Request, session: Transaction, staff: Reader, instru
         "tests": catalog.tests_by_id(session, list(uses)),
         "twice": {test_id for test_id, count in uses.items() if count > 1},
         "words": words,
+        "kinds": versions.KINDS,
     }
     return render(request, "lis/instruments/instrument.html", context)
 
@@ -168,7 +169,7 @@ def edit_channel(
     form = _channel_form(session, channel)
 
     def save(values: dict[str, Any], editor: record.Editor) -> None:
-        if values["kind"] == ChannelKind.MESSAGE:
+        if values["kind"] != ChannelKind.TEST:
             values |= {"test_id": None, "sendable": False}
         record.change(session, versions.CHANNEL, channel.id, values, editor, seen=typed.get("stamp", ""))
 

@@ -39,7 +39,7 @@ def _its_test(channel: InstrumentChannel) -> uuid.UUID | None:
     return channel.test_id
 
 
-_KINDS = {
+KINDS = {
     "test": N_("检验项目"),
     "message": N_("仪器提示"),
     "index_h": N_("血清指数 H（溶血）"),
@@ -58,7 +58,7 @@ CHANNEL = kinds.add(
 )
 
 COLUMNS["channel"] = (
-    choice("kind", N_("类别"), _KINDS, required=True),
+    choice("kind", N_("类别"), KINDS, required=True),
     reference("test_id", N_("检验项目代码"), Test, N_("没有代码为“{typed}”的检验项目。")),
     text("unit", N_("仪器单位")),
     number("factor", N_("换算系数"), required=True, hint=N_("本室数值 = 仪器数值 × 系数")),
