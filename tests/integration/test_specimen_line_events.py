@@ -12,11 +12,13 @@ from cloud.kit import db
 from cloud.kit.db import begin
 from cloud.lis.results.model import InstrumentNotice
 from cloud.lis.results.service import ingest
+from cloud.lis.specimens import lookup, rules
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenState
+from cloud.lis.storage import service as storage
 from protocols.model import SpecimenAction, SpecimenEvent
 from tests.support.bench import Bench, set_up
-from tests.support.lab import open_lab, order
+from tests.support.lab import open_lab, order, react
 from tests.support.site import Site, hire_cast, running_site
 
 pytestmark = pytest.mark.req("GW-8")
@@ -111,3 +113,40 @@ def test_the_tubes_page_shows_where_the_line_put_it(site: Site) -> None:
     page = site.staff("technician").get(f"/staff/lis/specimens/{tube.accession}").text
     for shown in ("流水线：入库存放", "IOM-1", "架 S12", "位置 45"):
         assert shown in page
+
+
+def test_what_the_line_stores_and_throws_away_stands_in_the_same_racks_as_what_people_store(database: str) -> None:
+    laboratory = open_lab()
+    with begin() as session:
+        first, second = (
+            specimens.print_labels(session, order(session, laboratory).id, by="system")[0] for _ in range(2)
+        )
+        for tube in (first, second):
+            specimens.receive(session, tube.accession, by="system")
+        bench = Bench(session, laboratory.wang, {})
+        ingest(
+            session,
+            bench.source(link="track"),
+            [
+                event(first.accession, SpecimenAction.STORED, rack="S12", position="45"),
+                event(second.accession, SpecimenAction.STORED, rack="S12", position="45"),
+            ],
+        )
+    for _ in range(2):  # jobs run at least once
+        react("lis.storage")
+    with begin() as session:
+        here = storage.tubes_in(session, storage.rack_by_code(session, "S12").id)
+        assert {place: tube.accession for place, (_, tube) in here.items()} == {"45": second.accession}
+        assert session.get_one(Specimen, first.id).whereabouts == "retrieved", "its place was given to another"
+        later = SpecimenEvent(
+            second.accession, SpecimenAction.DISPOSED, occurred_at="2026-11-23T19:15:00", module="IOM-1"
+        )
+        ingest(session, Bench(session, laboratory.wang, {}, sequence=1).source(link="track"), [later])
+    react("lis.storage")
+    with begin() as session:
+        assert session.get_one(Specimen, second.id).whereabouts == "discarded"
+        assert storage.tubes_in(session, storage.rack_by_code(session, "S12").id) == {}
+        for tube in (first, second):
+            steps = [(each.type, each.detail) for each in lookup.history(session, tube.id)]
+            row = session.get_one(Specimen, tube.id)
+            assert rules.replay(steps) == (row.state, row.whereabouts)

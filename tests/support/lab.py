@@ -97,7 +97,7 @@ def received(lab: Lab, items: Sequence[str] = ("CBC",)) -> str:
     return accession
 
 
-def react() -> None:
+def react(*slices: str) -> None:
     """Run what subscribes to every fact stored so far, as the job workers would, until nothing new is said.
 
     Facts that had their reactions in an earlier call react again: reactions are idempotent, and this shows it.
@@ -112,7 +112,7 @@ def react() -> None:
         for fact, type_ in new:
             seen.add(fact)
             for name in jobs_of(type_):
-                if name.startswith(("lis.specimens", "lis.worklists")):
+                if name.startswith(slices or ("lis.specimens", "lis.worklists")):
                     jobs.execute(name, {"event_id": str(fact)}, begin)
 
 

@@ -23,6 +23,7 @@ from cloud.lis.results.model import Result, ResultResend
 from cloud.lis.results.notices import Placed, attach, is_picture, keep_messages
 from cloud.lis.results.source import MessageSource
 from cloud.lis.results.strays import Stray, keep_strays
+from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen
 from protocols.model import Observation
 
@@ -111,6 +112,7 @@ def store_results(
     added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
     insert_rows(session, added)
     items_resulted(session, added)
+    specimens.on_instrument(session, specimen.id, device=code or f"{source.gateway}/{source.link}")
     moved = {each.match.test.code for each in entries}
     calculated = calculating.follow(session, specimen, changed=moved)
     stored.matched += len(added)

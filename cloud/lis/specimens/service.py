@@ -11,13 +11,14 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.events import publish
+from cloud.kit.ids import new_id
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.specimens import rules
 from cloud.lis.specimens.events import SpecimenCollected, SpecimenReceived, SpecimenSent
@@ -34,7 +35,6 @@ from cloud.lis.specimens.model import (
     ClockSource,
     Specimen,
     SpecimenBarcode,
-    SpecimenEvent,
     SpecimenState,
     TubeFill,
     Whereabouts,
@@ -208,14 +208,32 @@ def on_instrument(session: Session, specimen_id: uuid.UUID, *, device: str, at: 
 
     For who takes results in; `at` is the instrument's own moment, where it has one.
     """
-    known = select(SpecimenEvent.id).where(
-        SpecimenEvent.specimen_id == specimen_id, SpecimenEvent.type == "on_instrument", SpecimenEvent.device == device
+    written = session.execute(
+        _ON_INSTRUMENT,
+        {
+            "id": new_id(),
+            "specimen_id": specimen_id,
+            "device": device[:64],
+            "at": at or clock.now(),
+            "clock_source": ClockSource.LINE if at else ClockSource.SERVER,
+            "recorded_at": clock.now(),
+        },
     )
-    if session.scalar(known.limit(1)) is not None:
-        return False
-    source = ClockSource.LINE if at else ClockSource.SERVER
-    append(session, specimen_id, "on_instrument", by="system", at=at, device=device, clock_source=source)
-    return True
+    return bool(written.rowcount)  # type: ignore[attr-defined]
+
+
+_ON_INSTRUMENT = text(
+    """
+    INSERT INTO lab_specimen_event (id, specimen_id, type, at, by, place, detail, device, clock_source, recorded_at)
+    SELECT CAST(:id AS uuid), CAST(:specimen_id AS uuid), 'on_instrument', CAST(:at AS timestamptz), 'system', '', '{}',
+           CAST(:device AS varchar), CAST(:clock_source AS varchar), CAST(:recorded_at AS timestamptz)
+    WHERE NOT EXISTS (
+        SELECT FROM lab_specimen_event
+        WHERE specimen_id = CAST(:specimen_id AS uuid) AND type = 'on_instrument' AND device = CAST(:device AS varchar)
+    )
+    """
+)
+"""One statement, since results come by the thousand."""
 
 
 def mark_done(session: Session, specimen_id: uuid.UUID, *, by: str) -> bool:
