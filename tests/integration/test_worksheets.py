@@ -280,3 +280,24 @@ def test_who_has_no_right_sees_no_worksheet(site: Site) -> None:
     cashier = site.staff("cashier")
     assert cashier.get(PAGE).status_code == 403
     assert cashier.get(f"{PAGE}/{sheet or uuid.uuid4()}").status_code == 403
+
+
+@pytest.mark.req("LIS-16")
+def test_words_short_keys_and_double_entry_are_set_on_a_page_and_hold_at_once(site: Site, technician: Visitor) -> None:
+    director, page = site.staff("director"), f"{PAGE}/settings"
+    director.get(page)
+    wrong = director.post(page, {"test": "S_FORM", "words": "软便", "double": ""})
+    assert (wrong.status_code, "第 1 行" in wrong.text) == (422, True)
+    twice = director.post(page, {"test": "S_FORM", "words": "1 = 软便\n1 = 硬便", "double": ""})
+    assert (twice.status_code, "重复" in twice.text) == (422, True)
+    kept = director.post(page, {"test": "s_form", "words": "7 = 果酱样便 ; 3", "double": "same"})
+    assert kept.status_code == 200
+    assert "7 = 果酱样便 ; 3" in kept.text
+    [tube] = tubes("S_FORM")
+    sheet = made(technician, "S_FORM")
+    assert "已录一次" in fill(technician, sheet, tube, "S_FORM", "7")[1]
+    assert fill(technician, sheet, tube, "S_FORM", "果酱样便")[0] == 200
+    assert value_of(tube, "S_FORM") == "果酱样便"
+    finish(technician, sheet)
+    assert technician.get(page).status_code == 403
+    assert director.get(f"{page}?test=NOPE").text.count("NOPE") >= 1

@@ -18,7 +18,7 @@ from cloud.lis.catalog import service as catalog
 from cloud.lis.results import wording
 from cloud.lis.results.attempt import attempt
 from cloud.lis.results.value_entry import TypedValue
-from cloud.lis.worksheets import service
+from cloud.lis.worksheets import service, settings_routes
 from cloud.lis.worksheets.grid import Grid, grid, listed
 from cloud.lis.worksheets.model import Worksheet
 from cloud.people.access import Subject
@@ -29,14 +29,16 @@ from cloud.web.pages import render
 from cloud.web.refusals import message_of
 
 PAGE = "/staff/lis/worksheets"
-router = APIRouter(prefix=PAGE)
+router = APIRouter()
+router.include_router(settings_routes.router)
+pages = APIRouter(prefix=PAGE)
 navigation.add(N_("工作单录入"), PAGE, permission="result.review", group=N_("检验"), position=305, key="g g")
 
 Worker = Annotated[CurrentStaff, Depends(require("result.review"))]
 Typed = Annotated[str, Form(max_length=240)]
 
 
-@router.get("")
+@pages.get("")
 def sheets(request: Request, session: Transaction, staff: Worker, closed: bool = False) -> Response:
     """Open worksheets, or the finished ones, and the form for a new one."""
     return _list(request, session, closed=closed)
@@ -47,7 +49,7 @@ def _list(request: Request, session: Session, *, closed: bool = False, **more: A
     return render(request, "lis/worksheets/worksheets.html", context, more.get("status", 200))
 
 
-@router.post("")
+@pages.post("")
 def make(
     request: Request,
     session: Transaction,
@@ -79,7 +81,7 @@ def _code_of(session: Session, typed: str) -> str:
     return offered[0].code if offered else typed
 
 
-@router.get("/{worksheet_id}")
+@pages.get("/{worksheet_id}")
 def one(request: Request, session: Transaction, staff: Worker, worksheet_id: uuid.UUID) -> Response:
     return _page(request, session, staff, worksheet_id)
 
@@ -108,7 +110,7 @@ def _page(
     return render(request, "lis/worksheets/worksheet.html", context, problem.status if problem else 200)
 
 
-@router.post("/{worksheet_id}/tube")
+@pages.post("/{worksheet_id}/tube")
 def add_tube(
     request: Request, session: Transaction, staff: Worker, worksheet_id: uuid.UUID, code: Typed = ""
 ) -> Response:
@@ -119,7 +121,7 @@ def add_tube(
     return RedirectResponse(f"{PAGE}/{worksheet_id}", status_code=303)
 
 
-@router.post("/{worksheet_id}/cell")
+@pages.post("/{worksheet_id}/cell")
 def save_cell(
     request: Request,
     session: Transaction,
@@ -167,7 +169,7 @@ async def _whole(request: Request) -> dict[str, str]:
     return {name: text for name, text in form.items() if isinstance(text, str)}
 
 
-@router.post("/{worksheet_id}/all")
+@pages.post("/{worksheet_id}/all")
 def save_all(
     request: Request,
     session: Transaction,
@@ -201,7 +203,7 @@ def _cell_verb(
     return lambda: service.enter_cell(session, worksheet_id, *ids, TypedValue(text), by=staff, seen=_id(seen))
 
 
-@router.post("/{worksheet_id}/close")
+@pages.post("/{worksheet_id}/close")
 def close(request: Request, session: Transaction, staff: Worker, worksheet_id: uuid.UUID) -> Response:
     _, refusal = attempt(session, lambda: service.close(session, worksheet_id, by=staff))
     if refusal is not None:
@@ -214,3 +216,6 @@ def _id(text: str) -> uuid.UUID | None:
         return uuid.UUID(text)
     except ValueError:
         return None
+
+
+router.include_router(pages)
