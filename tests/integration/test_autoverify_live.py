@@ -19,16 +19,19 @@ from cloud.app import load_slices
 from cloud.kit import clock, db
 from cloud.kit.audit import AuditEntry
 from cloud.kit.errors import Conflict, Forbidden, Invalid
+from cloud.kit.ids import new_id
+from cloud.lis.authority.model import AuthorityPolicy
 from cloud.lis.autoverify import backtesting, drift, live, rulesets, starting, stopping
 from cloud.lis.autoverify.model import AutoDay, AutoDecision, AutoFacts, Backtest, RuleSetState, RuleSetVersion
 from cloud.lis.catalog.model import Test
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.model import Report, ReportVersion
 from cloud.lis.results import review, sheets
-from cloud.lis.results.model import Result, ResultState
+from cloud.lis.results.model import InstrumentNotice, Result, ResultSheet, ResultState
 from cloud.lis.results.release import set_two_persons
 from cloud.lis.results.service import ingest
 from cloud.lis.results.wording import reason_text
+from cloud.lis.specimens import concession
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification import soundness
 from cloud.lis.verification.deciding import decide
@@ -204,6 +207,54 @@ def test_a_person_who_was_first_keeps_the_tube(lab: Lab) -> None:
     review.mark_reviewed(lab.session, specimen.id, by=technician(), version=sheets.version_of(lab.session, specimen.id))
     assert live.consider(lab.session, specimen.id) == []
     assert {each.reviewed_by_name for each in lab.results(specimen)} == {"赵检验"}
+
+
+def test_a_tube_that_somebody_put_on_hold_is_left_alone(lab: Lab) -> None:
+    lab.approved(RANGE)
+    specimen = lab.tube()
+    sheet = lab.session.get_one(ResultSheet, specimen.id)
+    sheet.hold_reason, sheet.hold_by_name = "等临床回复", "赵检验"
+    lab.session.flush()
+    assert live.consider(lab.session, specimen.id) == []
+
+
+def test_a_tube_tested_by_concession_is_never_passed(lab: Lab) -> None:
+    lab.approved(RANGE)
+    specimen = lab.tube()
+    concession.concede(
+        lab.session, specimen.accession, by="staff:x", reason_code="haemolysed", agreed_with="李医生", note="轻度"
+    )
+    assert not lab.considered(specimen).passed
+
+
+def test_an_index_that_the_analyzer_sent_with_the_tube_holds_what_it_disturbs(lab: Lab) -> None:
+    lab.approved(
+        RANGE, Rule("", "index", scope=Scope(tests=("HGB",)), params={"index": "L", "limit": Decimal(1)}, source="t")
+    )
+    specimen = lab.tube()
+    lab.session.add(
+        InstrumentNotice(
+            inbox_id=new_id(), ordinal=0, gateway="box-1", link="xn", name="LIP", serum_index="L", value="3",
+            specimen_id=specimen.id, received_at=clock.now(),
+        )
+    )  # fmt: skip
+    lab.session.flush()
+    decided = lab.considered(specimen)
+    assert {code: said["passed"] for code, said in decided.outcome["tests"].items()} == {
+        "HGB": False, "PLT": True, "WBC": True,
+    }  # fmt: skip
+
+
+def test_where_persons_need_grants_an_approved_rule_set_needs_none(lab: Lab) -> None:
+    for act in ("result.review", "result.release"):
+        lab.session.add(
+            AuthorityPolicy(
+                act=act, enforced=True, set_by="staff:x", set_by_name="主任", reason="授权制", valid_from=clock.now()
+            )
+        )
+    lab.session.flush()
+    lab.approved(RANGE)
+    assert lab.considered(lab.tube()).action == "released"
 
 
 def test_where_two_persons_are_wanted_the_rules_are_the_first_and_a_person_releases(lab: Lab) -> None:

@@ -134,7 +134,7 @@ def _handled(runs: Iterable[Result]) -> bool:
     """Whether a person did not take the first value as it came."""
     found = list(runs)
     return len(found) > 1 or any(
-        each.rerun_requested_at is not None or each.state == ResultState.REJECTED or each.instrument_id is None
+        each.rerun_requested_at is not None or each.state == ResultState.REJECTED or each.entered_by is not None
         for each in found
     )
 

@@ -18,12 +18,14 @@ from sqlalchemy.orm import Session
 from cloud.config import settings
 from cloud.hospital.model import Department
 from cloud.kit import clock
-from cloud.lis.autoverify.ports import QcState, SpecimenFlags, qc_states, serum_indices, specimen_flags
+from cloud.lis.autoverify.qc_port import QcState, qc_states
 from cloud.lis.catalog import rules as catalog_rules
 from cloud.lis.catalog.model import Test
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import ItemState, Order, OrderItem
+from cloud.lis.results.indices import indices_of
 from cloud.lis.results.model import Result
+from cloud.lis.specimens import concession as concessions
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification.facts import Earlier, Facts, TestFact
 from cloud.people.identity import lineage
@@ -94,8 +96,8 @@ def live_facts(session: Session, rows: Rows, stops: Sequence[str]) -> Facts:
         rows,
         chosen,
         qc=qc_states(session, measured),
-        indices=serum_indices(session, rows.specimen.id),
-        flags=specimen_flags(session, rows.specimen),
+        indices=indices_of(session, rows.specimen.id),
+        concession=bool(concessions.standing(session, rows.specimen)),
         stops=stops,
     )
 
@@ -107,8 +109,8 @@ def first_facts(session: Session, rows: Rows) -> Facts:
         rows,
         first,
         qc=qc_states(session, [each[0] for each in first.values() if each is not None]),
-        indices=serum_indices(session, rows.specimen.id),
-        flags=specimen_flags(session, rows.specimen),
+        indices=indices_of(session, rows.specimen.id),
+        concession=bool(concessions.standing(session, rows.specimen)),
         stops=(),
         as_first=True,
     )
@@ -120,7 +122,7 @@ def assemble(
     *,
     qc: Mapping[uuid.UUID, QcState],
     indices: Mapping[str, Decimal],
-    flags: SpecimenFlags,
+    concession: bool,
     stops: Sequence[str],
     as_first: bool = False,
 ) -> Facts:
@@ -144,7 +146,7 @@ def assemble(
         diagnosis=order.diagnosis or "",
         priority=specimen.priority,
         specimen_type=specimen.specimen_type,
-        concession=flags.concession,
+        concession=concession,
         collected_at=specimen.collected_at,
         received_at=specimen.received_at,
         indices=indices,
@@ -175,7 +177,7 @@ def _test(
         flags=tuple(result.instrument_flags),
         status=str(result.details.get("status") or ""),
         dilution="" if dilution in UNDILUTED else dilution,
-        typed=result.instrument_id is None,
+        typed=result.entered_by is not None,
         rerun=not as_first and result.rerun_requested_at is not None,
         run=1 if as_first else result.run,
         runs=tuple(each.number for each in runs if each.number is not None and each.comparator is None),

@@ -25,8 +25,8 @@ from cloud.lis.autoverify.model import AutoDecision, AutoFacts, RuleSetVersion
 from cloud.lis.reports import service as reports
 from cloud.lis.results import review
 from cloud.lis.results.attempt import attempt
+from cloud.lis.results.guards import two_person_tests
 from cloud.lis.results.model import Result, ResultSheet, ResultState
-from cloud.lis.results.release import two_persons
 from cloud.lis.specimens.model import SpecimenState
 from cloud.lis.verification.checks import Finding
 from cloud.lis.verification.deciding import Decision, decide
@@ -64,7 +64,7 @@ def consider(session: Session, specimen_id: uuid.UUID) -> list[AutoDecision]:
         return []
     stops = stopping.deciding(session)
     sheet = session.scalar(select(ResultSheet).where(ResultSheet.specimen_id == specimen_id).with_for_update())
-    if sheet is None:
+    if sheet is None or sheet.hold_reason is not None:
         return []
     rows = rows_of(session, specimen_id)
     if not _waits(rows):
@@ -137,9 +137,8 @@ def _act(session: Session, rows: Rows, facts: Facts, version: int, acting: Seque
 
 def _pass(session: Session, rows: Rows, version: int, acting: Sequence[Acting]) -> None:
     by = signatory(acting[0][1])
-    sections = {test.section for _, test in rows.ordered}
-    only_review = any(rules.act != "release" for _, rules, _ in acting)
-    only_review = only_review or any(two_persons(session, each) for each in sections)
+    two_persons = two_person_tests(session, [test for _, test in rows.ordered])
+    only_review = bool(two_persons) or any(rules.act != "release" for _, rules, _ in acting)
     specimen_id = rows.specimen.id
 
     def verbs() -> None:

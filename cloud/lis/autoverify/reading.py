@@ -26,6 +26,11 @@ def names(session: Session) -> Names:
     return {row.code: row.name_en if english else row.name for row in rows}
 
 
+def short_names(session: Session) -> Names:
+    """As a dense table and the laboratory itself say it (ALT), by code."""
+    return {row.code: row.short_name for row in session.execute(select(Test.code, Test.short_name))}
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """One version as the list shows it."""

@@ -69,7 +69,7 @@ def _page(request: Request, session: Session, set_id: uuid.UUID, problem: str = 
     from cloud.lis.autoverify.routes import STATES
 
     rules = rulesets.one(session, set_id)
-    names = reading.names(session)
+    names = reading.short_names(session)
     found = rulesets.problems(session, rules)
     tests = reading.backtests(session, set_id)
     last = next((each for each in tests if each.state == "done" and each.revision == rules.revision), None)
@@ -323,7 +323,7 @@ def backtest_page(request: Request, session: Transaction, staff: Reader, backtes
     found = session.get(Backtest, backtest_id)
     if found is None:
         raise NotFound("backtest.none", N_("没有这次验证。"))
-    names = reading.names(session)
+    names, short = reading.names(session), reading.short_names(session)
     rules = {each["id"]: rule_from_json(each) for each in found.rules}
     outcome = found.outcome
     context = {
@@ -331,7 +331,7 @@ def backtest_page(request: Request, session: Transaction, staff: Reader, backtes
         "rules": rulesets.one(session, found.rule_set_id),
         "outcome": outcome,
         "names": names,
-        "rule_text": {key: (each.name or kind_label(each.kind), _said(each, names)) for key, each in rules.items()},
+        "rule_text": {key: (each.name or kind_label(each.kind), _said(each, short)) for key, each in rules.items()},
         "guard_text": {key: finding_sentence({"kind": key, "values": {}}, names) for key in outcome.get("guards", {})},
         "problems": [
             (each["rule"], fault_sentence(Fault(each["rule"], each["code"], each["fields"]), names))

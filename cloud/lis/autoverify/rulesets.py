@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from cloud.kit import clock
 from cloud.kit.audit import record
@@ -218,6 +218,7 @@ def live(session: Session, at: datetime) -> list[RuleSetVersion]:
         select(RuleSetVersion)
         .where(RuleSetVersion.approved_at.is_not(None), RuleSetVersion.live_from <= at)
         .order_by(RuleSetVersion.code, RuleSetVersion.live_from.desc(), RuleSetVersion.version.desc())
+        .options(defer(RuleSetVersion.rules))
     )
     newest: dict[str, RuleSetVersion] = {}
     for each in begun:
@@ -228,12 +229,17 @@ def live(session: Session, at: datetime) -> list[RuleSetVersion]:
 def shadows(session: Session, at: datetime) -> list[RuleSetVersion]:
     """Those that run beside, besides what is live."""
     ids = {each.id for each in live(session, at)}
-    found = session.scalars(select(RuleSetVersion).where(RuleSetVersion.shadow).order_by(RuleSetVersion.code))
+    found = session.scalars(
+        select(RuleSetVersion)
+        .where(RuleSetVersion.shadow)
+        .order_by(RuleSetVersion.code)
+        .options(defer(RuleSetVersion.rules))
+    )
     return [each for each in found if each.id not in ids and each.state != RuleSetState.RETIRED]
 
 
 def compiled(rules: RuleSetVersion) -> RuleSet:
-    """As the decision reads it. Kept for as long as the revision is the same."""
+    """As the decision reads it. Kept for as long as the revision is the same; its rules are read only where it is not."""
     return _compiled(rules.id, rules.revision, _Held(rules))
 
 

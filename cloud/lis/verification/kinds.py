@@ -112,7 +112,7 @@ KINDS: dict[str, Kind] = {
                 {"any_except": N_("除下列以外的任何标志"), "only": N_("只有下列标志")},
                 required=True,
             ),
-            Field("letters", N_("标志"), "words"),
+            Field("letters", N_("报警标志"), "words"),
         ),
     ),
     "qc": Kind(

@@ -1,7 +1,7 @@
-"""What other slices tell the rules about a tube: QC of the channel, serum indices, what was noted at receipt.
+"""What the QC engine tells the rules about a channel: a port, with the answer of today.
 
-Ports with the answer of today. The QC engine, once it judges runs, registers itself with `judge_qc_by`; until then
-controls are only known to have been measured, and rules see "unknown" (a control in the last day) or "none".
+The QC engine, once it judges runs, registers itself with `judge_qc_by`; until then controls are only known to have been
+measured, and rules see "unknown" (a control in the last day) or "none".
 """
 
 from __future__ import annotations
@@ -10,20 +10,14 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cloud.lis.catalog.model import Test
 from cloud.lis.qc.model import QcResult
 from cloud.lis.results.model import Result
-from cloud.lis.specimens.model import Specimen
-from protocols.model import read_quantity
 
 RECENT = timedelta(hours=24)
-INDEX_TESTS = {"HIL_H": "H", "HIL_I": "I", "HIL_L": "L"}
-"""Serum indices that were ordered or measured as tests of their own, by code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +28,8 @@ class QcState:
     at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class SpecimenFlags:
-    concession: bool = False
-    """Measured though it did not meet the criteria (让步检验)."""
-
-
 QcPort = Callable[[Session, Sequence[Result]], Mapping[uuid.UUID, QcState]]
 """State by result id, for values of any instruments and tests; a typed value has none."""
-FlagsPort = Callable[[Session, Specimen], SpecimenFlags]
-IndexPort = Callable[[Session, uuid.UUID], Mapping[str, Decimal]]
 
 
 def _measured_controls(session: Session, results: Sequence[Result]) -> Mapping[uuid.UUID, QcState]:
@@ -73,28 +59,7 @@ def _measured_controls(session: Session, results: Sequence[Result]) -> Mapping[u
     return found
 
 
-def _index_results(session: Session, specimen_id: uuid.UUID) -> Mapping[str, Decimal]:
-    """Indices measured as tests of this tube."""
-    rows = session.execute(
-        select(Test.code, Result.value_text)
-        .join(Result, Result.test_id == Test.id)
-        .where(Result.specimen_id == specimen_id, Result.chosen, Test.code.in_(INDEX_TESTS))
-    )
-    found = {}
-    for code, text in rows:
-        quantity = read_quantity(text)
-        if quantity is not None:
-            found[INDEX_TESTS[code]] = quantity.number
-    return found
-
-
-def _nothing_noted(session: Session, specimen: Specimen) -> SpecimenFlags:
-    return SpecimenFlags(concession=bool(getattr(specimen, "concession", False)))
-
-
 _qc: QcPort = _measured_controls
-_indices: IndexPort = _index_results
-_flags: FlagsPort = _nothing_noted
 
 
 def judge_qc_by(port: QcPort) -> None:
@@ -103,23 +68,5 @@ def judge_qc_by(port: QcPort) -> None:
     _qc = port
 
 
-def read_indices_by(port: IndexPort) -> None:
-    global _indices
-    _indices = port
-
-
-def note_specimens_by(port: FlagsPort) -> None:
-    global _flags
-    _flags = port
-
-
 def qc_states(session: Session, results: Sequence[Result]) -> Mapping[uuid.UUID, QcState]:
     return _qc(session, results)
-
-
-def serum_indices(session: Session, specimen_id: uuid.UUID) -> Mapping[str, Decimal]:
-    return _indices(session, specimen_id)
-
-
-def specimen_flags(session: Session, specimen: Specimen) -> SpecimenFlags:
-    return _flags(session, specimen)
