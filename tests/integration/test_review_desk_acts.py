@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -190,6 +191,37 @@ def test_every_act_of_the_review_asks_for_authority_on_its_tests(bench: Bench, m
             act_on()
         assert refused.value.code == "authority.none"
         point.rollback()
+
+
+@dataclass(frozen=True)
+class Rules(Technologist):
+    """A live rule set, which nobody grants anything to."""
+
+    automatic: bool = True
+
+
+@pytest.mark.req("LIS-6", "SEC-1")
+def test_a_live_rule_set_acts_by_its_approval_and_stops_at_a_hold(bench: Bench) -> None:
+    account = create_account(
+        bench.session, login="chief", name="钱审核", password="a-long-test-password", roles=["reviewer"]
+    )
+    acts = ["result.review", "result.release", "report.recall"]
+    given = {"scope": "all", "valid_from": clock.today(), "valid_to": None, "reason": "考核", "by": None}
+    authority.give(bench.session, staff_id=account.id, acts=acts, **given)
+    for act in acts:
+        authority.set_enforced(bench.session, act=act, value=True, by=None, reason="制度")
+    rules = Rules("自动审核·血常规 v1", pathologist().permissions)
+    held, free = measured(bench), measured(bench)
+    holding.hold(
+        bench.session, held.id, by=Technologist("钱审核", pathologist().permissions, account.id), version=1, reason="x"
+    )
+    with pytest.raises(Conflict) as refused:
+        review.mark_reviewed(bench.session, held.id, by=rules, version=2)
+    assert refused.value.code == "sheet.held"
+    review.mark_reviewed(bench.session, free.id, by=rules, version=1)
+    report = reports.release(bench.session, free.id, by=rules, version=2)
+    with pytest.raises(Forbidden):  # taking back is a person's
+        reports.recall(bench.session, report.id, by=rules, reason="x")
 
 
 @pytest.mark.req("LIS-7")

@@ -94,7 +94,7 @@ class Queue:
 
 
 def look(session: Session, subject: Subject, wanted: Wanted) -> Queue:
-    """The queue as `wanted`, at most `SHOWN` rows of it. Two statements, however long it is."""
+    """The queue as `wanted`, at most `SHOWN` rows of it. Three statements, however long it is."""
     found = session.execute(_narrowed(_grouped(subject), wanted)).all()
     staged = {stage: [row for row in found if stage_of(row) == stage] for stage in STAGES}
     rows = staged[wanted.stage] if wanted.stage in STAGES else found
@@ -139,7 +139,6 @@ def _grouped(subject: Subject) -> Select[Any]:
     stat = Specimen.priority == Priority.STAT
     query = (
         _releasable(select(Result))
-        .join(Test, Test.id == Result.test_id)
         .join(ResultSheet, ResultSheet.specimen_id == Specimen.id)
         .with_only_columns(
             Specimen.id.label("specimen_id"),
@@ -154,7 +153,6 @@ def _grouped(subject: Subject) -> Select[Any]:
             func.bool_or(Result.held).label("held"),
             func.bool_or(Result.flag.not_in(["", "N"])).label("abnormal"),
             func.min(Result.received_at).label("since"),
-            func.array_agg(func.distinct(Test.section)).label("sections"),
         )
         .group_by(Specimen.id, ResultSheet.specimen_id)
         .order_by(func.bool_or(Result.critical).desc(), stat.desc(), func.min(Result.received_at), Specimen.id)
@@ -164,7 +162,8 @@ def _grouped(subject: Subject) -> Select[Any]:
 
 def _narrowed(query: Select[Any], wanted: Wanted) -> Select[Any]:
     if wanted.section:
-        query = query.having(func.bool_or(Test.section == wanted.section))
+        of_section = select(Test.id).where(Test.section == wanted.section)
+        query = query.having(func.bool_or(Result.test_id.in_(of_section)))
     if wanted.instrument:
         named = select(Instrument.id).where(Instrument.code == wanted.instrument).scalar_subquery()
         query = query.having(func.bool_or(Result.instrument_id == named))
@@ -189,6 +188,15 @@ def _described(session: Session, subject: Subject, rows: Sequence[Row[Any]]) -> 
         .group_by(OrderItem.specimen_id)
         .subquery()
     )
+    sections: dict[uuid.UUID, list[str]] = {
+        row.specimen_id: row.sections
+        for row in session.execute(
+            select(Result.specimen_id, func.array_agg(func.distinct(Test.section)).label("sections"))
+            .join(Test, Test.id == Result.test_id)
+            .where(Result.specimen_id.in_(ids), Result.chosen, Result.state.in_(OPEN_STATES))
+            .group_by(Result.specimen_id)
+        )
+    }
     found = {
         row.id: row
         for row in session.execute(
@@ -206,10 +214,10 @@ def _described(session: Session, subject: Subject, rows: Sequence[Row[Any]]) -> 
             .where(Specimen.id.in_(ids), Specimen.person_id.in_(visible_to(subject)))
         )
     }
-    return [_waiting(row, found[row.specimen_id]) for row in rows]
+    return [_waiting(row, found[row.specimen_id], sections.get(row.specimen_id, [])) for row in rows]
 
 
-def _waiting(row: Row[Any], who: Row[Any]) -> Waiting:
+def _waiting(row: Row[Any], who: Row[Any], sections: Sequence[str]) -> Waiting:
     return Waiting(
         specimen_id=row.specimen_id,
         accession=who.accession,
@@ -227,7 +235,7 @@ def _waiting(row: Row[Any], who: Row[Any]) -> Waiting:
         abnormal=row.abnormal,
         rerun=row.rerun,
         since=row.since,
-        sections=tuple(row.sections),
+        sections=tuple(sections),
         hold_reason=row.hold_reason,
         hold_by_name=row.hold_by_name,
     )
