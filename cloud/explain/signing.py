@@ -16,7 +16,7 @@ from cloud.lis.authority.reading import grants_of, keys_of, policies
 from cloud.lis.authority.rules import Moment, answer
 from cloud.lis.authority.words import ACTS
 from cloud.lis.autoverify.model import AutoDecision, AutoFacts, RuleSetVersion
-from cloud.lis.autoverify.rulesets import compiled
+from cloud.lis.autoverify.rulesets import as_decided
 from cloud.lis.verification.deciding import decide
 from cloud.lis.verification.facts import from_json
 from cloud.staff.roles import permissions_of
@@ -91,7 +91,7 @@ def decisions(session: Session, specimen_id: uuid.UUID) -> Iterable[Check]:
         .order_by(AutoDecision.at, AutoDecision.id)
     )
     for decision, facts, rules in rows:
-        again = decide(from_json(facts.facts), compiled(rules)).to_json()
+        again = decide(from_json(facts.facts), as_decided(session, decision)).to_json()
         says = f"{rules.code} version {rules.version} ({decision.mode}) {decision.at:%F %T}Z:"
         says += f" {'passed' if decision.passed else 'held'}, {decision.action}"
         yield Check("rule set", says, again == decision.outcome)

@@ -190,6 +190,16 @@ def test_the_same_decision_is_made_again_from_the_store_alone(lab: Lab) -> None:
     assert again.to_json() == decided.outcome
 
 
+def test_a_draft_that_was_edited_since_still_explains_what_it_decided_before(lab: Lab) -> None:
+    rules = lab.draft(RANGE)
+    rulesets.set_shadow(lab.session, rules.id, by=lab.editor, on=True)
+    decided = lab.considered(lab.tube(HGB="90"))
+    rulesets.drop_rule(lab.session, rules.id, by=lab.editor, revision=rules.revision, rule_id="r2")
+    facts = from_json(lab.session.get_one(AutoFacts, decided.facts_id).facts)
+    assert decide(facts, rulesets.as_decided(lab.session, decided)).to_json() == decided.outcome
+    assert decide(facts, rulesets.compiled(rules)).to_json() != decided.outcome
+
+
 def test_nothing_is_decided_while_a_test_is_missing_and_once_when_it_has_come(lab: Lab) -> None:
     lab.approved(RANGE)
     specimen = lab.bench.specimen(*CODES)

@@ -117,6 +117,7 @@ def _decision(known: AutoFacts, rules: RuleSetVersion, mode: str, said: Decision
         facts_id=known.id,
         specimen_id=known.specimen_id,
         rule_set_id=rules.id,
+        revision=rules.revision,
         mode=mode,
         at=known.at,
         passed=said.passed,

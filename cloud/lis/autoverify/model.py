@@ -82,6 +82,17 @@ class RuleSetVersion(Identified, Created, Base):
         self.state = state
 
 
+class RuleRevision(Base):
+    """The rules as they stood at one revision: a draft that was edited since still explains what it decided before."""
+
+    __tablename__ = "lab_rule_revision"
+
+    rule_set_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_rule_set.id"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rules: Mapped[list[Any]]
+    sections: Mapped[list[Any]]
+
+
 class AutoFacts(Identified, Base):
     """What was known of a specimen when rule sets decided on it (`verification.facts`), once for all of them."""
 
@@ -106,6 +117,8 @@ class AutoDecision(Identified, Base):
     facts_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_auto_facts.id"), index=True)
     specimen_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_specimen.id"), index=True)
     rule_set_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_rule_set.id"))
+    revision: Mapped[int]
+    """Of the rule set when it decided."""
     mode: Mapped[str] = mapped_column(String(8))
     at: Mapped[datetime]
     passed: Mapped[bool]

@@ -13,12 +13,13 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Forbidden, Invalid, NotFound
-from cloud.lis.autoverify.model import RuleSetState, RuleSetVersion
+from cloud.lis.autoverify.model import AutoDecision, RuleRevision, RuleSetState, RuleSetVersion
 from cloud.lis.autoverify.stopping import decisions_wait
 from cloud.lis.catalog.model import Test
 from cloud.lis.results.signatory import Signatory, actor
@@ -239,8 +240,25 @@ def shadows(session: Session, at: datetime) -> list[RuleSetVersion]:
 
 
 def compiled(rules: RuleSetVersion) -> RuleSet:
-    """As the decision reads it. Kept for as long as the revision is the same; its rules are read only where it is not."""
+    """As the decision reads it; kept while the revision is the same, so that the rules are read once."""
     return _compiled(rules.id, rules.revision, _Held(rules))
+
+
+def keep_revision(session: Session, rules: RuleSetVersion) -> None:
+    """Keep the rules as they stand at this revision; after a flush."""
+    session.execute(
+        insert(RuleRevision)
+        .values(rule_set_id=rules.id, revision=rules.revision, rules=rules.rules, sections=rules.sections)
+        .on_conflict_do_nothing()
+    )
+
+
+def as_decided(session: Session, decision: AutoDecision) -> RuleSet:
+    """The rules with which this decision was taken, whatever became of them since."""
+    rules = one(session, decision.rule_set_id)
+    kept = session.get_one(RuleRevision, (decision.rule_set_id, decision.revision))
+    parsed = tuple(rule_from_json(each) for each in kept.rules)
+    return RuleSet(str(rules.id), rules.code, rules.version, parsed, tuple(kept.sections))
 
 
 class _Held:
@@ -321,6 +339,7 @@ def _recorded(
     reason: str | None = None,
 ) -> None:
     session.flush()
+    keep_revision(session, rules)
     record(
         session,
         actor=actor(by),

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.lis.autoverify.model import RuleSetVersion
+from cloud.lis.autoverify.rulesets import keep_revision
 
 AUTHOR = "杏林起始规则"
 
@@ -32,22 +33,22 @@ def load(session: Session) -> int:
     known = set(session.scalars(select(RuleSetVersion.code)))
     new = [each for each in sets() if each["code"] not in known]
     for each in new:
-        session.add(
-            RuleSetVersion(
-                code=each["code"],
-                version=1,
-                name=each["name"],
-                sections=each["sections"],
-                rules=each["rules"],
-                act=each["act"],
-                shadow=True,
-                editors=[],
-                edited_by_name=AUTHOR,
-                edited_at=clock.now(),
-                note="起始草案：只在影子模式运行，须经本实验室验证和批准",
-            )
+        made = RuleSetVersion(
+            code=each["code"],
+            version=1,
+            name=each["name"],
+            sections=each["sections"],
+            rules=each["rules"],
+            act=each["act"],
+            shadow=True,
+            editors=[],
+            edited_by_name=AUTHOR,
+            edited_at=clock.now(),
+            note="起始草案：只在影子模式运行，须经本实验室验证和批准",
         )
-    session.flush()
+        session.add(made)
+        session.flush()
+        keep_revision(session, made)
     return len(new)
 
 
