@@ -311,4 +311,4 @@ def test_a_message_of_twenty_observations_needs_few_queries(bench: Bench) -> Non
     assert outcome.matched == 20
     assert bench.session.scalar(select(func.count()).select_from(Result)) == 20
     # Channels, the instrument's code, ranges, limits, formulas and rules are read once a transaction of many messages.
-    assert len(statements) <= 21, "\n".join(statements)
+    assert len(statements) <= 22, "\n".join(statements)
