@@ -22,6 +22,7 @@ BENCHES = {
     "ingest": "tests.bench.ingest",
     "links": "tests.bench.links",
     "lis": "tests.bench.lis",
+    "lis-path": "tests.bench.lis_path",
     "peers-edge": "tests.bench.peers_edge",
     "powercut": "tests.bench.powercut",
     "soak": "tests.bench.soak",
