@@ -41,7 +41,7 @@ def _open_count(session: Session) -> int:
 
 
 navigation.add(N_("危急值"), PAGE, permission="result.read", group=N_("检验"), position=310, key="g v")
-navigation.add(N_("病区危急值"), WARD, permission=ward.RECEIVE, group=N_("病区"), position=120, key="g w")
+navigation.add(N_("病区危急值"), WARD, permission=ward.RECEIVE, group=N_("病区"), position=120, key="g W")
 worklist.add(
     N_("危急值待复述"),
     N_("电话通知病区并登记复述"),
