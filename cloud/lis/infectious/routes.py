@@ -35,7 +35,7 @@ Teller = Annotated[CurrentStaff, Depends(require(service.TELL))]
 Decider = Annotated[CurrentStaff, Depends(require(service.DECIDE))]
 Approver = Annotated[CurrentStaff, Depends(require(markers.APPROVE))]
 
-navigation.add(N_("传染病筛查"), PAGE, permission="infectious.read", group=N_("检验"), position=335, key="g h")
+navigation.add(N_("传染病筛查"), PAGE, permission="infectious.read", group=N_("检验"), position=335, key="g I")
 worklist.add(
     N_("传染病待报告"),
     N_("阳性指标已发布，尚未报告或排除的病例"),
