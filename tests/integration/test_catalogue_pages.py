@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ from openpyxl import load_workbook
 from sqlalchemy import select
 
 from cloud.kit.db import begin
-from cloud.lis.catalog import content, record, service
+from cloud.kit.errors import Forbidden
+from cloud.lis.catalog import content, guards, record, service
 from cloud.lis.catalog.changes import CatalogChange, CatalogImport
 from cloud.lis.catalog.model import Panel, Test, Tube
 from cloud.lis.catalog.record import Editor
@@ -174,6 +175,28 @@ def test_a_technician_reads_the_catalogue_and_changes_nothing(site: Site) -> Non
     for path in ("tests/K/edit", "tests/K/range", "tests", "panels", "approvals", "exchange"):
         assert technician.post(f"{CATALOG}/{path}", {"reason": "x", "verdict": "approve"}).status_code == 403, path
     assert technician.get("/staff/lis/mapping").status_code == 403
+
+
+@pytest.mark.req("LIS-16", "SEC-1")
+def test_where_authority_is_enforced_a_role_alone_neither_edits_nor_approves(
+    reviewer: Visitor, director: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def nobody(_session: object, _staff: object, act: str, codes: Iterable[str]) -> None:
+        asked.append((act, tuple(codes)))
+        raise Forbidden("authority.none", "未授权。")
+
+    page = reviewer.get(f"{CATALOG}/tests/LH?add=critical").text
+    assert 'id="catalog-form"' in page
+    monkeypatch.setattr(guards, "_guards", [nobody])
+    typed = {"low": "1", "source": SOURCE, "valid_from": "2026-11-01", "reason": "x"}
+    assert reviewer.post(f"{CATALOG}/tests/LH/critical", typed).status_code == 422
+    lines = re.findall(r'value="(range:[^"]+)"', director.get(f"{CATALOG}/approvals?kind=range").text)
+    assert director.post(f"{CATALOG}/approvals", {"verdict": "approve", "lines": lines[:1]}).status_code == 403
+    assert [act for act, _ in asked] == ["catalog.edit", "catalog.approve"]
+    assert asked[0][1] == ("LH",)
+    assert len(asked[1][1]) == 1
 
 
 @pytest.mark.req("LIS-16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -139,9 +140,8 @@ def test_a_change_dated_ahead_is_applied_on_its_day_and_not_before(
     assert channel is not None
     approved(session, CHANNEL, channel)
     tomorrow = clock.today() + timedelta(days=1)
-    change = record.change(session, CHANNEL, channel.id, {"method": "酶法"}, WRITER)
+    change = record.change(session, CHANNEL, channel.id, {"method": "酶法"}, replace(WRITER, valid_from=tomorrow))
     assert change is not None
-    change.valid_from = tomorrow
     approved(session, CHANNEL, channel)
     assert (change.state, channel.method) == ("approved", "")
     with pytest.raises(Conflict, match=r"catalog\.change_due"):

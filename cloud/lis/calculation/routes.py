@@ -21,7 +21,7 @@ from cloud.lis.calculation.formula import Definition, Example, Fault, KnownTest,
 from cloud.lis.calculation.language import FormulaError
 from cloud.lis.calculation.model import Formula
 from cloud.lis.calculation.reading import read_form, written
-from cloud.lis.catalog import words
+from cloud.lis.catalog import panes, words
 from cloud.lis.catalog.model import Test, ValueType
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -72,6 +72,13 @@ def _draft(
 
 
 Drafted = Annotated[Draft, Depends(_draft)]
+
+
+def _of_test(session: Session, test: Test) -> list[Formula]:
+    return service.versions(session, test.id)[:3]
+
+
+panes.add("formula", N_("计算公式"), "lis/calculation/test_formula.html", _of_test, position=100)
 
 
 @router.get("")

@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Conflict, Invalid, NotFound
-from cloud.lis.catalog import approving, forms, kinds, words
+from cloud.lis.catalog import approving, forms, guards, kinds, words
 from cloud.lis.catalog.approving import Waiting
 from cloud.lis.catalog.kinds import Kind
 from cloud.lis.catalog.model import Test
@@ -75,19 +76,22 @@ def decide(
     lines: Annotated[list[str] | None, Form()] = None,
     reason: Annotated[str, Form(max_length=200)] = "",
     kind: Annotated[str, Form()] = "",
+    changed: Annotated[bool, Form()] = False,
 ) -> Response:
     """All of the chosen lines or none: the first that cannot be is named. A line is ``kind:id:stamp``."""
     chosen = [_line(each) for each in lines or []]
     if not chosen:
         raise Invalid("approvals.nothing", N_("请至少选择一条变更。"))
     for found, row_id, stamp in chosen:
+        guards.ask(session, staff, guards.APPROVE, found, session.get(found.table, row_id))
         if verdict == "approve":
             approving.approve(session, found, row_id, by=staff.actor, name=staff.name, seen=stamp)
         elif verdict == "refuse":
             approving.refuse(session, found, row_id, by=staff.actor, name=staff.name, reason=reason, seen=stamp)
         else:
             raise Invalid("approvals.verdict", N_("请选择批准或退回。"))
-    return RedirectResponse(f"{PAGE}/approvals" + (f"?kind={kind}" if kind else ""), status_code=303)
+    shown = urlencode({"kind": kind} | ({"changed": "true"} if changed else {}))
+    return RedirectResponse(f"{PAGE}/approvals?{shown}", status_code=303)
 
 
 def _line(text: str) -> tuple[Kind, uuid.UUID, str]:
@@ -109,6 +113,7 @@ def approve(session: Transaction, staff: Approver, name: str, row_id: uuid.UUID)
     kind = kinds.get(name)
     if kind is None:
         raise NotFound("band_unknown", N_("没有这条记录。"))
+    guards.ask(session, staff, guards.APPROVE, kind, session.get(kind.table, row_id))
     row = approving.approve(session, kind, row_id, by=staff.actor, name=staff.name)
     return RedirectResponse(back_of(session, kind, row), status_code=303)
 

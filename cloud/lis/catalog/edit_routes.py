@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
-from cloud.lis.catalog import content, forms, kinds, record, service, words
+from cloud.lis.catalog import content, forms, guards, kinds, record, service, words
 from cloud.lis.catalog.changes import CatalogChange
 from cloud.lis.catalog.kinds import Kind
 from cloud.lis.catalog.model import Panel, Test, Tube
@@ -237,6 +237,7 @@ def set_state(session: Transaction, staff: MayEdit, name: str, row_id: uuid.UUID
     row = session.get(kind.table, row_id) if kind is not None else None
     if kind is None or row is None or typed.get("state") not in ("retired", "approved"):
         raise NotFound("catalog.unknown", N_("没有这条记录。"))
+    guards.ask(session, staff, guards.EDIT, kind, row)
     editor = Editor(staff.actor, staff.name, typed.get("reason", ""))
     record.change(session, kind, row_id, {"state": typed["state"]}, editor)
     test_id = kind.test_id(row)

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.kit import audit, clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Conflict, Invalid, NotFound
-from cloud.lis.catalog import importing, words, workbook
+from cloud.lis.catalog import guards, importing, words, workbook
 from cloud.lis.catalog.changes import CatalogImport
 from cloud.lis.catalog.page_of_test import PAGE
 from cloud.lis.catalog.record import Editor
@@ -98,6 +98,8 @@ def apply(session: Transaction, staff: MayEdit, import_id: uuid.UUID, digest: An
         raise Conflict("import.faults", N_("文件中还有 {n} 处错误，未导入任何内容。"), n=len(outcome.faults))
     if outcome.digest != digest:
         raise Conflict("import.moved", N_("字典在您查看之后又有变更，请重新核对差异。"))
+    for each in outcome.lines:
+        guards.ask(session, staff, guards.EDIT, each.kind, each.row)
     session.refresh(kept)
     kept.lines = len(outcome.lines)
     audit.record(

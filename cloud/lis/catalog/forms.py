@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
-from cloud.kit.errors import XinglinError
-from cloud.lis.catalog import kinds, record
+from cloud.kit.errors import Invalid, XinglinError
+from cloud.lis.catalog import guards, kinds, record
 from cloud.lis.catalog.changes import CatalogChange
-from cloud.lis.catalog.columns import YES, Column
+from cloud.lis.catalog.columns import NO, YES, Column
 from cloud.lis.catalog.kinds import Kind
 from cloud.lis.catalog.record import Editor
 from cloud.lis.catalog.writing import COLUMNS, parsed, shown
@@ -46,6 +47,8 @@ class Form:
     title: str
     fields: list[Field]
     row: Any = None
+    about: Any = None
+    """Of a new range, limit or goal: something that names its test."""
     stamp: str = ""
     reason: str = ""
     code: str | None = None
@@ -53,6 +56,8 @@ class Form:
     problem: str = ""
     pending: bool = False
     """It shows a change that waits for approval already."""
+    effective_from: str = ""
+    """The day from which a change of an approved row that is no version of its own is to hold."""
     hidden: dict[str, str] = field(default_factory=dict)
 
 
@@ -74,9 +79,14 @@ def filled(session: Session, kind: Kind, row: Any, action: str, title: str) -> F
         title,
         _fields(session, kind, shown(session, kind, values)),
         row,
-        record.stamp(row, waiting),
+        stamp=record.stamp(row, waiting),
         pending=waiting is not None and row.state != "draft",
+        effective_from="" if row.state != "approved" or kind.rows_are_versions else str(_from(waiting)),
     )
+
+
+def _from(waiting: CatalogChange | None) -> date:
+    return waiting.valid_from if waiting is not None else clock.today()
 
 
 def _fields(
@@ -98,6 +108,13 @@ def _options(session: Session, column: Column, value: str) -> list[tuple[str, st
     return [(key, _(word) if word else "—", value in (key, word)) for key, word in found]
 
 
+def _day(typed: str) -> date | None:
+    try:
+        return date.fromisoformat(typed) if typed else None
+    except ValueError:
+        raise Invalid("catalog.day", N_("“{typed}”不是日期，请写成 2026-01-31。"), typed=typed[:40]) from None
+
+
 Save = Callable[[dict[str, Any], Editor], Any]
 
 
@@ -108,10 +125,12 @@ def submit(session: Session, form: Form, typed: Mapping[str, str], staff: Curren
     form.reason = typed.get("reason", "")
     if form.code is not None:
         form.code = typed.get("code", "").strip()
+    form.effective_from = typed.get("effective_from", form.effective_from)
     if not wrong:
         try:
+            guards.ask(session, staff, guards.EDIT, form.kind, form.row or form.about)
             with session.begin_nested():
-                save(values, Editor(staff.actor, staff.name, form.reason))
+                save(values, Editor(staff.actor, staff.name, form.reason, valid_from=_day(form.effective_from)))
             return True
         except XinglinError as refusal:
             form.problem = message_of(refusal)
@@ -119,6 +138,10 @@ def submit(session: Session, form: Form, typed: Mapping[str, str], staff: Curren
     form.problem = form.problem or _(N_("有 {n} 处需要更正。")).format(n=len(errors))
     form.fields = _fields(session, form.kind, given, errors)
     return False
+
+
+UNSAID = ("", NO, N_("不限"), "0")
+"""What a new row's field says when it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +164,7 @@ def differences(
     found = [
         Difference(each.label, _worded(each, old.get(each.field, "")), _worded(each, new[each.field]))
         for each in COLUMNS[kind.name]
-        if each.field in new and (before is not None or new[each.field] not in ("", "否"))
+        if each.field in new and (before is not None or new[each.field] not in UNSAID)
     ]
     if "state" in after:
         found.append(

@@ -91,6 +91,8 @@ class Line:
     label: str
     fresh: bool
     differences: list[Difference]
+    kind: Kind
+    row: Any
 
 
 @dataclass(slots=True)
@@ -218,7 +220,7 @@ class _Reader:
         before = None if known is None else {name: known.values.get(name) for name in values}
         said = differences(self.session, self.kind, before, values)
         label = self.kind.label(self.session, made)
-        self.outcome.lines.append(Line(self.sheet.title, row.number, label, known is None, said))
+        self.outcome.lines.append(Line(self.sheet.title, row.number, label, known is None, said, self.kind, made))
 
     def _against(self, known: Entry, values: dict[str, Any]) -> dict[str, Any]:
         """What differs from what the row says, or will say when a waiting change is approved."""

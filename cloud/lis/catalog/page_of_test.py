@@ -37,7 +37,7 @@ def open_form(session: Session, test: Test, edit: str, add: str) -> forms.Form:
         return forms.filled(session, content.TEST, test, f"{PAGE}/tests/{test.code}/edit", N_("修改基本资料"))
     if add in BANDS:
         new, title = BANDS[add]
-        return forms.blank(session, new, f"{PAGE}/tests/{test.code}/{add}", title, {})
+        return forms.blank(session, new, f"{PAGE}/tests/{test.code}/{add}", title, {}, about=new.table(test_id=test.id))
     name, _colon, row_id = edit.partition(":")
     kind = BANDS[name][0] if name in BANDS else None
     row = session.get(kind.table, uuid.UUID(row_id)) if kind is not None and _is_id(row_id) else None

@@ -33,6 +33,8 @@ class Editor:
     name: str
     reason: str
     origin: str = "page"
+    valid_from: date | None = None
+    """From which day a change of an approved test, panel, tube or channel is to hold; none: as soon as approved."""
 
 
 def create(session: Session, kind: Kind, values: Values, editor: Editor, **fixed: Any) -> Any:
@@ -213,7 +215,7 @@ def _write(
         after=dict(after),
         reason=editor.reason.strip(),
         origin=editor.origin,
-        valid_from=_valid_from(kind, row, after),
+        valid_from=_valid_from(kind, row, editor),
         state=state,
         made_by=editor.by,
         made_by_name=editor.name,
@@ -233,12 +235,11 @@ def _write(
     return made
 
 
-def _valid_from(kind: Kind, row: Any, after: Values) -> date:
+def _valid_from(kind: Kind, row: Any, editor: Editor) -> date:
     if kind.rows_are_versions:
         found: date = row.valid_from
         return found
-    told = after.get("valid_from")
-    return date.fromisoformat(told) if isinstance(told, str) else clock.today()
+    return editor.valid_from or clock.today()
 
 
 def _reason(editor: Editor) -> None:
