@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -18,7 +20,7 @@ JSON = postgresql.JSONB()
 OPEN = sa.text("state IN ('waiting', 'approved')")
 
 
-def _add(table: str, name: str, kind: sa.types.TypeEngine[object], default: str | None) -> None:
+def _add(table: str, name: str, kind: sa.types.TypeEngine[Any], default: str | None) -> None:
     """A column; `default`: what the rows that are there get (the model gives new rows theirs)."""
     given = None if default is None else sa.text(default)
     op.add_column(table, sa.Column(name, kind, nullable=default is None, server_default=given))
