@@ -144,6 +144,27 @@ def his() -> None:
     server.run()
 
 
+@program.command("backtest-rules")
+def backtest_rules(
+    code: Annotated[str, typer.Argument(help="The rule set's code (chemistry, hematology ...).")],
+    version: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,
+    days: Annotated[int, typer.Option(min=1, help="Specimens received in the last so many days.")] = 90,
+    most: Annotated[int, typer.Option(min=1, help="At most so many, the newest.")] = 2000,
+) -> None:
+    """Try a rule set on the laboratory's own history beside what people did; stores nothing."""
+    _prepare("backtest-rules")
+    from cloud.kit.db import begin
+    from cloud.lis.autoverify import command
+
+    with begin() as session:
+        try:
+            command.backtest(session, code, version=version, days=days, most=most, say=typer.echo)
+        except command.NoRuleSet as unknown:
+            typer.echo(unknown, err=True)
+            raise typer.Exit(REFUSED) from None
+        session.rollback()
+
+
 @program.command("seed-rules")
 def seed_rules() -> None:
     """Add the starting rule sets of the automatic verification: drafts, in shadow only."""

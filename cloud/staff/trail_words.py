@@ -5,6 +5,9 @@ from __future__ import annotations
 from cloud.web.i18n import mark as N_
 
 KINDS = {
+    "rule_set": N_("智能审核规则集"),
+    "auto_stop": N_("自动审核停用"),
+    "auto_alarm": N_("通过率报警"),
     "staff": N_("账号"),
     "gateway": N_("网关"),
     "gateway_message": N_("仪器消息"),
@@ -35,6 +38,18 @@ KINDS = {
     "query_export": N_("查询导出"),
 }
 ACTIONS = {
+    "rules.create": N_("新建规则集"),
+    "rules.rule": N_("修改规则"),
+    "rules.rule_dropped": N_("删除规则"),
+    "rules.describe": N_("修改规则集说明"),
+    "rules.shadow": N_("开关影子模式"),
+    "rules.backtest": N_("用历史数据验证规则"),
+    "rules.approve": N_("批准规则集"),
+    "rules.retire": N_("停用规则集"),
+    "autoverify.stop": N_("停用自动审核"),
+    "autoverify.resume": N_("恢复自动审核"),
+    "autoverify.alarm": N_("处置通过率报警"),
+    "autoverify.held": N_("规则拦下结果"),
     "staff.create": N_("新建账号"),
     "staff.sign_in": N_("登录"),
     "staff.sign_in_disabled": N_("停用账号尝试登录"),

@@ -21,7 +21,7 @@ from cloud.kit.audit import AuditEntry
 from cloud.kit.errors import Conflict, Forbidden, Invalid
 from cloud.kit.ids import new_id
 from cloud.lis.authority.model import AuthorityPolicy
-from cloud.lis.autoverify import backtesting, drift, live, rulesets, starting, stopping
+from cloud.lis.autoverify import backtesting, command, drift, live, rulesets, starting, stopping
 from cloud.lis.autoverify.model import AutoDay, AutoDecision, AutoFacts, Backtest, RuleSetState, RuleSetVersion
 from cloud.lis.catalog.model import Test
 from cloud.lis.reports import service as reports
@@ -383,6 +383,20 @@ def test_a_back_test_counts_what_people_did_beside_what_the_rules_would_do(lab: 
     assert done.outcome["rules"]["r2"]["hits"] == 1
     assert lab.session.get_one(RuleSetVersion, rules.id).state == RuleSetState.TESTED
     assert backtesting.run(lab.session, asked.id).outcome == done.outcome
+
+
+def test_the_same_is_printed_from_the_command_line_and_nothing_is_stored(lab: Lab) -> None:
+    rules = lab.draft(RANGE)
+    specimen = lab.tube(HGB="90")
+    version = sheets.version_of(lab.session, specimen.id)
+    review.mark_reviewed(lab.session, specimen.id, by=pathologist(), version=version)
+    reports.release(lab.session, specimen.id, by=pathologist(), version=version + 1)
+    said: list[str] = []
+    command.backtest(lab.session, "hem", version=None, days=1, most=10, say=said.append)
+    assert "TP 0  TN 0  FP 1  FN 0" in said
+    assert lab.session.get_one(RuleSetVersion, rules.id).state == RuleSetState.DRAFT
+    with pytest.raises(command.NoRuleSet):
+        command.backtest(lab.session, "none", version=None, days=1, most=10, say=said.append)
 
 
 def test_live_shadow_and_back_test_decide_alike_on_the_same_tube(lab: Lab) -> None:

@@ -24,7 +24,7 @@ from cloud.kit.jobs import enqueue
 from cloud.kit.live import announce
 from cloud.lis.autoverify import rulesets
 from cloud.lis.autoverify.gathering import Rows, first_facts, rows_of
-from cloud.lis.autoverify.model import Backtest, RuleSetVersion
+from cloud.lis.autoverify.model import Backtest
 from cloud.lis.autoverify.stopping import TOPIC
 from cloud.lis.reports.model import Report, ReportState
 from cloud.lis.results.model import Result, ResultState
@@ -75,14 +75,13 @@ def run(session: Session, backtest_id: uuid.UUID) -> Backtest:
         return asked
     rules = rulesets.one(session, asked.rule_set_id)
     tried = RuleSet(
-        str(rules.id), rules.code, rules.version, tuple(rule_from_json(each) for each in asked.rules), _sections(rules)
+        str(rules.id),
+        rules.code,
+        rules.version,
+        tuple(rule_from_json(each) for each in asked.rules),
+        tuple(rules.sections),
     )
-    tally = Tally(tried)
-    for specimen_id in _specimens(session, asked):
-        rows = rows_of(session, specimen_id)
-        if any(rows.results.values()):
-            _try(session, rows, tried, tally)
-        session.expire_all()
+    tally = try_out(session, tried, since=asked.since, until=asked.until, most=asked.most)
     asked = session.get_one(Backtest, backtest_id)
     asked.outcome = tally.to_json(soundness.problems(tried, rulesets.known_words(session)))
     asked.state, asked.done_at = "done", clock.now()
@@ -93,20 +92,26 @@ def run(session: Session, backtest_id: uuid.UUID) -> Backtest:
     return asked
 
 
-def _sections(rules: RuleSetVersion) -> tuple[str, ...]:
-    return tuple(rules.sections)
+def try_out(session: Session, tried: RuleSet, *, since: date, until: date, most: int) -> Tally:
+    """Decide on the newest finished specimens of the span, oldest first; stores nothing."""
+    tally = Tally(tried)
+    for specimen_id in _specimens(session, since, until, most):
+        rows = rows_of(session, specimen_id)
+        if any(rows.results.values()):
+            _try(session, rows, tried, tally)
+        session.expire_all()
+    return tally
 
 
-def _specimens(session: Session, asked: Backtest) -> Sequence[uuid.UUID]:
-    """The newest finished specimens of the span, oldest first."""
+def _specimens(session: Session, since: date, until: date, most: int) -> Sequence[uuid.UUID]:
     zone = clock.hospital_zone()
-    start = datetime.combine(asked.since, time(), zone)
-    end = datetime.combine(asked.until, time(), zone) + timedelta(days=1)
+    start = datetime.combine(since, time(), zone)
+    end = datetime.combine(until, time(), zone) + timedelta(days=1)
     found = session.scalars(
         select(Specimen.id)
         .where(Specimen.state.in_(FINISHED), Specimen.received_at >= start, Specimen.received_at < end)
         .order_by(Specimen.received_at.desc())
-        .limit(asked.most)
+        .limit(most)
     ).all()
     return list(reversed(found))
 
