@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
@@ -22,11 +22,13 @@ from cloud.kit.live import announce
 from cloud.lis.autoverify import rulesets, stopping
 from cloud.lis.autoverify.gathering import Rows, live_facts, rows_of
 from cloud.lis.autoverify.model import AutoDecision, AutoFacts, RuleSetVersion
+from cloud.lis.orders.model import OrderItem
 from cloud.lis.reports import service as reports
 from cloud.lis.results import review
 from cloud.lis.results.attempt import attempt
 from cloud.lis.results.guards import two_person_tests
 from cloud.lis.results.model import Result, ResultSheet, ResultState
+from cloud.lis.results.queue import UNFINISHED
 from cloud.lis.specimens.model import SpecimenState
 from cloud.lis.verification.checks import Finding
 from cloud.lis.verification.deciding import Decision, decide
@@ -58,6 +60,8 @@ def signatory(rules: RuleSetVersion) -> RulesSignatory:
 
 def consider(session: Session, specimen_id: uuid.UUID) -> list[AutoDecision]:
     """Let live and shadow rule sets decide on the specimen as it is now; twice is as once."""
+    if session.scalar(_INCOMPLETE, {"specimen": specimen_id}):
+        return []
     now = clock.now()
     live, beside = rulesets.live(session, now), rulesets.shadows(session, now)
     if not live and not beside:
@@ -89,6 +93,8 @@ def consider(session: Session, specimen_id: uuid.UUID) -> list[AutoDecision]:
     return made
 
 
+_INCOMPLETE = select(exists().where(OrderItem.specimen_id == bindparam("specimen"), OrderItem.state.in_(UNFINISHED)))
+"""The cheap question first: most messages bring one test of many."""
 Acting = tuple[AutoDecision, RuleSetVersion, Decision]
 
 
