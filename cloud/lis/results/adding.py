@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from cloud.kit import clock
 from cloud.kit.ids import new_id
 from cloud.lis.calculation.model import AddedItem
+from cloud.lis.catalog.model import ApprovalState
 from cloud.lis.instruments.model import Instrument, InstrumentChannel, InstrumentState
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.specimens.model import Specimen
@@ -25,6 +26,7 @@ def measured(session: Session, test_ids: Collection[uuid.UUID]) -> set[uuid.UUID
         .where(
             InstrumentChannel.test_id.in_(test_ids),
             InstrumentChannel.sendable,
+            InstrumentChannel.state != ApprovalState.RETIRED,
             Instrument.state == InstrumentState.ACTIVE,
         )
     )
