@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -382,3 +384,62 @@ def test_critical_limits_keep_department_repeat_rule_and_each_side_of_the_limit(
     values |= {"source": SOURCE, "valid_from": "2026-11-01", "repeat_after_hours": 24, "age_max_days": 28}
     row: CriticalLimit = record.create(bench.session, content.LIMIT, values, WRITER, test_id=bench.tests["FERR"].id)
     assert (row.low_inclusive, row.high_inclusive, row.texts, row.first_only) == (True, False, ["阳性"], True)
+
+
+def at_once(*acts: Callable[[Session], object]) -> list[str]:
+    """What became of acts that begin at the same moment, each in a transaction of its own."""
+    gate = threading.Barrier(len(acts))
+
+    def run(act: Callable[[Session], object]) -> str:
+        gate.wait()
+        try:
+            with begin() as session:
+                act(session)
+        except (Conflict, Forbidden) as refusal:
+            return refusal.code
+        return "done"
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+@pytest.mark.req("LIS-16", "SEC-1")
+def test_two_directors_at_one_change_approve_it_once(laboratory: None) -> None:
+    with begin() as session:
+        test = service.test_by_code(session, "CYFRA")
+        assert test is not None
+        approving.approve(session, content.TEST, test.id, by=DIRECTOR)
+        record.change(session, content.TEST, test.id, {"decimals": 1}, WRITER)
+    said = at_once(
+        lambda session: approving.approve(session, content.TEST, test.id, by="staff:one"),
+        lambda session: approving.approve(session, content.TEST, test.id, by="staff:two"),
+    )
+    assert sorted(said) == ["band_not_draft", "done"]
+    with begin() as session:
+        row = session.get_one(Test, test.id)
+        (change, *_) = service.history(session, test.id)
+        assert (row.version, row.decimals, change.state) == (2, 1, "applied")
+
+
+@pytest.mark.req("LIS-16")
+@pytest.mark.parametrize("code", ["SCC", "NSE", "CA125"])
+def test_a_change_written_while_the_last_one_is_approved_never_slips_through(laboratory: None, code: str) -> None:
+    with begin() as session:
+        test = service.test_by_code(session, code)
+        assert test is not None
+        approving.approve(session, content.TEST, test.id, by=DIRECTOR)
+        first = record.change(session, content.TEST, test.id, {"decimals": 1}, WRITER)
+        assert first is not None
+    said = at_once(
+        lambda session: approving.approve(session, content.TEST, test.id, by=DIRECTOR, seen=str(first.id)),
+        lambda session: record.change(session, content.TEST, test.id, {"decimals": 4}, WRITER),
+    )
+    with begin() as session:
+        row = session.get_one(Test, test.id)
+        states = {tuple(each.after.values()): each.state for each in service.history(session, test.id)}
+        assert states[(4,)] == "waiting", "nobody has looked at it"
+        if said[0] == "done":
+            assert (row.decimals, states[(1,)]) == (1, "applied")
+        else:
+            assert (said[0], states[(1,)]) == ("catalog.newer", "superseded")
+            assert row.decimals != 4
