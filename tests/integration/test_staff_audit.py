@@ -37,7 +37,7 @@ def _report_commented() -> str:
             aggregate=("specimen", "s-1"),
             before={"comment": "乳糜血", "version": 2},
             after={"comment": "患者王小梅 00013800001 / 999001198503020001 已告知", "phone": "00013800001"},
-            reason="复核 00013800001",
+            reason="因故再看 00013800001",
         )
         return str(session.scalars(select(AuditEntry.id).where(AuditEntry.aggregate_id == "s-1")).one())
 
@@ -62,7 +62,7 @@ def test_an_administrator_sees_that_something_happened_to_a_specimen_and_not_wha
     admin = site.staff("admin")
     listed, page = admin.get(PAGE, params={"kind": "specimen"}).text, admin.get(f"{PAGE}/{entry}").text
     assert "修改报告备注" in listed
-    for hidden in ("乳糜血", "王小梅", "复核", "00013800001"):
+    for hidden in ("乳糜血", "王小梅", "因故再看", "00013800001"):
         assert hidden not in page + listed
     assert "您的账号看不到" in page
     assert ">2<" in page, "a version says nothing of the patient"
