@@ -105,10 +105,16 @@ def find(session: Session, subject: Subject, question: Question, *, after: str =
     session.execute(text(f"SET LOCAL statement_timeout = '{LONGEST}'"))
     by_value = names.test is not None
     query, moment, key = (_values if by_value else _specimens)(session, subject, question, names)
-    query = query.order_by(moment.desc().nulls_last(), key.desc()).limit(limit + 1)
+    if names.persons is None and names.specimen is None:
+        # Many rows: in the index's own order, in which tubes that never came would stand first.
+        query = query.where(moment.is_not(None)).order_by(moment.desc(), key.desc())
+    else:
+        query = query.order_by(moment.desc().nulls_last(), key.desc())
+    query = query.limit(limit + 1)
     cursor = _read_cursor(after)
     if cursor is not None:
-        query = query.where(_behind(moment, key, cursor))
+        few = names.persons is not None or names.specimen is not None
+        query = query.where((_behind if few else _before)(moment, key, cursor))
     rows = session.execute(query).all()
     shown = rows[:limit]
     following = ""
@@ -151,7 +157,8 @@ def _specimens(
             of_tube.append(_flagged(question.flag))
         query = query.where(exists().where(and_(*of_tube)).correlate(Specimen))
         if question.flag in ("critical", "HH", "LL"):
-            found = _few(session, select(Result.specimen_id).where(Result.critical, Result.chosen, *_persons_of(names)))
+            rare = select(Result.specimen_id).where(Result.critical, Result.chosen, *_persons_of(names))
+            found = _few(session, rare.where(*_measured_in(question)))
             query = query if found is None else query.where(Specimen.id.in_(found))
     return query, moment, Specimen.id.expression
 
@@ -193,7 +200,7 @@ def _values(
     elif question.flag in ("critical", "HH", "LL"):
         rare = [Result.critical.expression, *of_test]
     if rare and names.persons is None:
-        found = _few(session, select(Result.id).where(*rare))
+        found = _few(session, select(Result.id).where(*rare, *_within(Result.received_at.expression, question)))
         query = query if found is None else query.where(Result.id.in_(found))
     return (
         _narrowed(session, query, question, names, persons=False),
@@ -234,6 +241,17 @@ def _about(question: Question) -> list[ColumnElement[bool]]:
         bounds.append(Order.ordered_at >= since - timedelta(days=31))
     if until is not None:
         bounds.append(Order.ordered_at < until)
+    return bounds
+
+
+def _measured_in(question: Question) -> list[ColumnElement[bool]]:
+    """The values that can belong to tubes of the period: measured after they came, and within a month."""
+    since, until = _moments(question)
+    bounds: list[ColumnElement[bool]] = []
+    if since is not None:
+        bounds.append(Result.received_at >= since - timedelta(days=31 * (question.day == "released")))
+    if until is not None:
+        bounds.append(Result.received_at < until + timedelta(days=31))
     return bounds
 
 
@@ -296,6 +314,13 @@ def _behind(
     if at is None:
         return and_(moment.is_(None), key < last)
     return or_(tuple_(moment, key) < tuple_(at, last), moment.is_(None))
+
+
+def _before(
+    moment: ColumnElement[Any], key: ColumnElement[Any], cursor: tuple[datetime | None, uuid.UUID]
+) -> ColumnElement[bool]:
+    """The same where no moment is missing."""
+    return tuple_(moment, key) < tuple_(*cursor)
 
 
 def _hits(session: Session, rows: Sequence[Any], by_value: bool) -> tuple[Hit, ...]:

@@ -250,7 +250,7 @@ def _releasable(query: Select[T]) -> Select[T]:
         .join(OrderItem, (OrderItem.id == Result.order_item_id) & (OrderItem.specimen_id == Result.specimen_id))
         .where(
             Result.chosen,
-            Result.after_release.is_(False),
+            ~Result.after_release,  # as the partial index says it: "IS false" does not match "NOT"
             Result.state.in_(OPEN_STATES),
             Specimen.state.not_in(CLOSED_SPECIMENS),
             OrderItem.state != ItemState.CANCELLED,

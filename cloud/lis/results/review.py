@@ -260,7 +260,7 @@ def _chosen_open(session: Session, specimen_id: uuid.UUID) -> Sequence[Result]:
         .where(
             Result.specimen_id == specimen_id,
             Result.chosen,
-            Result.after_release.is_(False),
+            ~Result.after_release,
             Result.state.in_(OPEN_STATES),
         )
         .execution_options(populate_existing=True)
