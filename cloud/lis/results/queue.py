@@ -95,7 +95,7 @@ class Queue:
 
 def look(session: Session, subject: Subject, wanted: Wanted) -> Queue:
     """The queue as `wanted`, at most `SHOWN` rows of it. Three statements, however long it is."""
-    found = session.execute(_narrowed(_grouped(subject), wanted)).all()
+    found = session.execute(_grouped(subject, wanted)).all()
     staged = {stage: [row for row in found if stage_of(row) == stage] for stage in STAGES}
     rows = staged[wanted.stage] if wanted.stage in STAGES else found
     if wanted.kind:
@@ -111,7 +111,7 @@ def waiting(session: Session, subject: Subject, *, section: str = "", stage: str
 
 def waiting_of(session: Session, subject: Subject, specimen_id: uuid.UUID) -> Waiting | None:
     """One specimen as it waits now; None where nothing waits, or the person may not be seen."""
-    row = session.execute(_grouped(subject).where(Result.specimen_id == specimen_id)).one_or_none()
+    row = session.execute(_grouped(subject, specimen_id=specimen_id)).one_or_none()
     return _described(session, subject, [row])[0] if row is not None else None
 
 
@@ -134,18 +134,42 @@ def _of_kind(row: Row[Any], kind: str) -> bool:
     return not (row.critical or row.held or row.rerun or row.hold_reason)
 
 
-def _grouped(subject: Subject) -> Select[Any]:
-    """One light row for each specimen that waits, in the queue's order."""
+def _grouped(subject: Subject, wanted: Wanted | None = None, *, specimen_id: uuid.UUID | None = None) -> Select[Any]:
+    """One light row for each specimen that waits, in the queue's order. Values are counted by tube before the tube is
+    looked up: some hundred look-ups and not one for each value.
+    """
+    tubes = _by_tube(wanted or Wanted(), specimen_id).subquery("tubes")
     stat = Specimen.priority == Priority.STAT
     query = (
-        _releasable(select(Result))
-        .join(ResultSheet, ResultSheet.specimen_id == Specimen.id)
-        .with_only_columns(
+        select(
             Specimen.id.label("specimen_id"),
             stat.label("stat"),
             ResultSheet.version,
             ResultSheet.hold_reason,
             ResultSheet.hold_by_name,
+            *(each for each in tubes.c if each.name != "tube_id"),
+        )
+        .join(Specimen, Specimen.id == tubes.c.tube_id)
+        .join(ResultSheet, ResultSheet.specimen_id == Specimen.id)
+        .where(Specimen.state.not_in(CLOSED_SPECIMENS), Specimen.person_id.in_(visible_to(subject)))
+        .order_by(tubes.c.critical.desc(), stat.desc(), tubes.c.since, Specimen.id)
+    )
+    if wanted is not None and wanted.department:
+        orders = (
+            select(Order.id)
+            .join(Department, Department.id == Order.department_id)
+            .where(Department.code == wanted.department)
+        )
+        query = query.where(Specimen.order_id.in_(orders))
+    return cast(Select[Any], query)
+
+
+def _by_tube(wanted: Wanted, specimen_id: uuid.UUID | None) -> Select[Any]:
+    """The open values of each tube, counted; only tubes with a value of the wanted section, analyzer and age."""
+    query = (
+        _open_values(select(Result))
+        .with_only_columns(
+            Result.specimen_id.label("tube_id"),
             func.count().label("open"),
             func.count(case((Result.state == ResultState.REVIEWED, 1))).label("reviewed"),
             func.count(Result.rerun_requested_at).label("rerun"),
@@ -154,29 +178,19 @@ def _grouped(subject: Subject) -> Select[Any]:
             func.bool_or(Result.flag.not_in(["", "N"])).label("abnormal"),
             func.min(Result.received_at).label("since"),
         )
-        .group_by(Specimen.id, ResultSheet.specimen_id)
-        .order_by(func.bool_or(Result.critical).desc(), stat.desc(), func.min(Result.received_at), Specimen.id)
+        .group_by(Result.specimen_id)
     )
-    return cast(Select[Any], query.where(Specimen.person_id.in_(visible_to(subject))))
-
-
-def _narrowed(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    if specimen_id is not None:
+        query = query.where(Result.specimen_id == specimen_id)
     if wanted.section:
         of_section = select(Test.id).where(Test.section == wanted.section)
         query = query.having(func.bool_or(Result.test_id.in_(of_section)))
     if wanted.instrument:
         named = select(Instrument.id).where(Instrument.code == wanted.instrument).scalar_subquery()
         query = query.having(func.bool_or(Result.instrument_id == named))
-    if wanted.department:
-        orders = (
-            select(Order.id)
-            .join(Department, Department.id == Order.department_id)
-            .where(Department.code == wanted.department)
-        )
-        query = query.where(Specimen.order_id.in_(orders))
     if wanted.hours > 0:
         query = query.having(func.min(Result.received_at) <= clock.now() - timedelta(hours=wanted.hours))
-    return query
+    return cast(Select[Any], query)
 
 
 def _described(session: Session, subject: Subject, rows: Sequence[Row[Any]]) -> list[Waiting]:
@@ -241,20 +255,17 @@ def _waiting(row: Row[Any], who: Row[Any], sections: Sequence[str]) -> Waiting:
     )
 
 
-def _releasable(query: Select[T]) -> Select[T]:
-    """Open values that a release can still take: none of a rejected tube or a cancelled test, which would wait for
-    ever and hide the others.
+def _open_values(query: Select[T]) -> Select[T]:
+    """Open values that a release can still take: none of a cancelled test nor of another tube's, which would wait for
+    ever and hide the others (a rejected tube's are left out with the tube).
     """
-    return (
-        query.join(Specimen, Specimen.id == Result.specimen_id)
-        .join(OrderItem, (OrderItem.id == Result.order_item_id) & (OrderItem.specimen_id == Result.specimen_id))
-        .where(
-            Result.chosen,
-            ~Result.after_release,  # as the partial index says it: "IS false" does not match "NOT"
-            Result.state.in_(OPEN_STATES),
-            Specimen.state.not_in(CLOSED_SPECIMENS),
-            OrderItem.state != ItemState.CANCELLED,
-        )
+    return query.join(
+        OrderItem, (OrderItem.id == Result.order_item_id) & (OrderItem.specimen_id == Result.specimen_id)
+    ).where(
+        Result.chosen,
+        ~Result.after_release,  # as the partial index says it: "IS false" does not match "NOT"
+        Result.state.in_(OPEN_STATES),
+        OrderItem.state != ItemState.CANCELLED,
     )
 
 
@@ -269,8 +280,9 @@ def medical_count(session: Session) -> int:
 
 
 def _count(session: Session, state: Any) -> int:
-    query = _releasable(select(func.count(func.distinct(Result.specimen_id))).select_from(Result)).where(state)
-    return session.scalar(query) or 0
+    tubes = _open_values(select(Result.specimen_id)).where(state).distinct().subquery()
+    found = select(func.count()).join(Specimen, Specimen.id == tubes.c.specimen_id).select_from(tubes)
+    return session.scalar(found.where(Specimen.state.not_in(CLOSED_SPECIMENS))) or 0
 
 
 def next_of(queue: Sequence[Waiting], after: uuid.UUID | None) -> Waiting | None:
