@@ -38,6 +38,7 @@ from cloud.kit.sealed import seal as sealed
 from cloud.lis.catalog import load as catalog
 from cloud.lis.catalog.model import Panel, PanelTest, Test
 from cloud.lis.instruments import service as instruments
+from cloud.lis.turnaround import times as turnaround
 from cloud.people.model import Person, PersonIdentifier, PersonLink, PersonVersion, id_number_index, phone_index
 from cloud.people.pinyin import initials_of
 from cloud.staff.model import StaffAccount
@@ -117,6 +118,12 @@ def run(
         for lane in range(LANES)
     ]
     counts = _copy(lanes, _files(patients, visits, random, end), len(visits), say, seconds)
+    at = time.perf_counter()
+    for day in range(span + 2):
+        with begin() as session:
+            since = end - timedelta(days=span - day + 1)
+            turnaround.refresh_between(session, since, since + timedelta(days=1))
+    seconds["turnaround"] = time.perf_counter() - at
     if seal_after:
         at = time.perf_counter()
         while seal.seal(begin) is not None:

@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kill", choices=["cloud", "broker", "edge"], help="kill -9 it in the middle (with --smoke)")
     parser.add_argument("--sabotage", choices=["drop", "double"], help="spoil one observation: must end with 1")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another morning")
+    parser.add_argument(
+        "--big-hospital",
+        type=int,
+        metavar="N",
+        help="begin with a made-up past of N specimens (without --smoke); 20000 take about two minutes",
+    )
     parser.add_argument("--port", type=int, default=8000, help="of the pages (without --smoke; a free one if taken)")
     parser.add_argument(
         "--visits-per-minute", type=float, default=6.0, help="how busy the morning is (without --smoke)"
@@ -68,7 +74,13 @@ def _play(arguments: argparse.Namespace, folder: Path) -> int:
         spoil = 3 if arguments.sabotage == "drop" else None
         hospital = Hospital(folder, seed=arguments.seed, wheel_broker=arguments.wheel_broker, spoil=spoil)
         return smoke.run(hospital, arguments.smoke, kill=arguments.kill, sabotage=arguments.sabotage)
-    hospital = Hospital(folder, seed=arguments.seed, web_port=arguments.port, wheel_broker=arguments.wheel_broker)
+    hospital = Hospital(
+        folder,
+        seed=arguments.seed,
+        web_port=arguments.port,
+        wheel_broker=arguments.wheel_broker,
+        past=arguments.big_hospital or 0,
+    )
     morning = Morning(hospital, arguments.visits_per_minute, release=arguments.release)
     try:
         _say("starting: database, broker, cloud, box, analyzers, HIS, WeChat, SMS ...")

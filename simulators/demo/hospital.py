@@ -85,8 +85,12 @@ class Hospital:
         web_port: int | None = None,
         wheel_broker: bool = False,
         spoil: int | None = None,
+        past: int = 0,
     ) -> None:
-        """`spoil`: number of the chemistry result that a stranger on the line swallows (to test the count)."""
+        """`spoil`: number of the chemistry result that a stranger on the line swallows (to test the count). `past`: how
+        many specimens the hospital had before today.
+        """
+        self.past = past
         self.wheel_broker = wheel_broker
         self.folder = folder.absolute()
         self.seed = seed
@@ -134,13 +138,17 @@ class Hospital:
         self.start_analyzers()
         self._command("seed-catalog")
         self._command("seed-demo")
+        if self.past:
+            drawn = ("--specimens", str(self.past), "--seed", str(self.seed))
+            self._command("load-history", *drawn, wait_s=120 + self.past / 20)
         # Not before the box is registered: what an unknown box says is put aside.
         self.start_cloud("ingest")
         self.start_edge()
         self.wait_for_web()
 
-    def _command(self, name: str) -> None:
-        self.troupe.run(name, [sys.executable, "-m", "cloud", name], environment=self._environment)
+    def _command(self, name: str, *arguments: str, wait_s: float = 120) -> None:
+        command = [sys.executable, "-m", "cloud", name, *arguments]
+        self.troupe.run(name, command, environment=self._environment, wait_s=wait_s)
 
     def _start_simulated_services(self) -> None:
         me = [sys.executable, "-m", "simulators"]
