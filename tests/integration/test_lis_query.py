@@ -161,6 +161,7 @@ def test_flag_state_priority_instrument_and_barcode_narrow(site: Site) -> None:
         barcode = session.scalars(select(Specimen.barcode).where(Specimen.received_at.is_not(None)).limit(1)).one()
     assert {each.specimen.id for each in ask(instrument=instrument.code)} == by_instrument
     assert [each.specimen.barcode for each in ask(barcode=barcode)] == [barcode]
+    assert [each.specimen.barcode for each in ask(barcode=barcode, state="cancelled")] == [barcode], "a scan finds it"
     assert {each.specimen.priority for each in ask(priority="S")} == {"S"}
     assert {each.specimen.state for each in ask(state="done")} == {"done"}
     assert all(each.abnormal for each in ask(flag="abnormal"))

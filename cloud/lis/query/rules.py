@@ -62,7 +62,9 @@ class Question:
 
 
 def read(given: Mapping[str, str], today: date) -> Question:
-    """The question of a form; what cannot be read is named in `wrong` and narrows nothing."""
+    """The question of a form; what cannot be read is named in `wrong` and narrows nothing. A barcode asks for its tube
+    alone: somebody who scans wants that one, whatever stood in the form before.
+    """
     wrong: list[tuple[str, str]] = []
 
     def text(name: str, longest: int = 64) -> str:
@@ -94,6 +96,8 @@ def read(given: Mapping[str, str], today: date) -> Question:
     def one_of(name: str, allowed: tuple[str, ...], otherwise: str = "") -> str:
         return text(name) if text(name) in allowed else otherwise
 
+    if text("barcode", 32):
+        return Question(barcode=text("barcode", 32))
     since, until, low, high = day("since"), day("until"), number("low"), number("high")
     if since and until and since > until:
         wrong.append(("until", N_("结束日期早于开始日期。")))
@@ -103,7 +107,6 @@ def read(given: Mapping[str, str], today: date) -> Question:
         wrong.append(("test", N_("按数值查询时要选择一个项目。")))
     question = Question(
         patient=text("patient"),
-        barcode=text("barcode", 32),
         day=one_of("day", BY_DAY, "received"),
         since=since,
         until=until,
