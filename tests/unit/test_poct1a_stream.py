@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from protocols.links.xml_stream import Ending, Piece, XmlStream
@@ -114,4 +112,3 @@ def test_long_value_full_of_tag_ends_may_come_byte_by_byte() -> None:
 def test_names_of_the_standards_messages_are_no_objects_of_it() -> None:
     assert ROOT_NAME.fullmatch(b"OBS.R01")
     assert not any(ROOT_NAME.fullmatch(each) for each in (b"OBS", b"OBS.value", b"SVC.role_cd", b"NTE.text"))
-    assert re.compile(ROOT_NAME.pattern) is ROOT_NAME
