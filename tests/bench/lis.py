@@ -150,7 +150,7 @@ def pages(known: Sample, draw: random.Random) -> dict[str, Callable[[], str]]:
         "review screen, open": lambda: f"/staff/lis/review/{one(known.open_specimens)}",
         "review screen, done": lambda: f"/staff/lis/review/{one(known.specimens)}",
         "orders": lambda: "/staff/lis/orders",
-        "specimen timeline": lambda: f"/staff/lis/specimens/{one(known.specimens)}",
+        "specimen timeline": lambda: f"/staff/lis/specimens/{one(known.barcodes)}",
         "unmatched": lambda: "/staff/lis/unmatched",
         "reports of a day": lambda: f"/staff/lis/reports?day={one(known.days)}",
         "report": lambda: f"/staff/lis/reports/{one(known.reports)}",
