@@ -3,9 +3,8 @@
 A real mosquitto and the cloud's own ingest worker (``python -m cloud ingest``) on PostgreSQL with syncs as in
 production (``--no-durable``: without). Blood counts of 24 results each, every tube ordered and received beforehand, are
 published in envelopes as boxes send them, QoS 1, faster than the worker takes them; after a warm-up the results stored
-in the span are counted. Shares of time: processor seconds of the worker and of its database sessions, and inside the
-worker the share of reading envelopes and items, of judging, and of waiting for the database, by a sampling of its
-threads in a run of its own (``--shares``), which is not the run that is timed.
+in the span are counted. Processor seconds are those of the worker and of its database sessions; ``--shares`` is another
+run, with a watch on the worker's steps: waiting for the database, decoding, rules, the rest.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=10.0)
     parser.add_argument("--tubes", type=int, default=8000, help="ordered beforehand; more than the span can take")
     parser.add_argument("--no-durable", action="store_true", help="PostgreSQL without syncs")
-    parser.add_argument("--shares", action="store_true", help="sample where the worker's time goes instead of timing")
+    parser.add_argument("--shares", action="store_true", help="watch where the worker's time goes")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, _database(Path(folder), durable=not arguments.no_durable) as pid:
         barcodes = _order(arguments.tubes)
