@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from cloud.config import settings
@@ -25,6 +25,22 @@ def local(moment: datetime) -> datetime:
 def today() -> date:
     """The civil date in the hospital."""
     return local(now()).date()
+
+
+def day_begins(day: date) -> datetime:
+    """When a civil day of the hospital begins, UTC; the day's end is where the next one begins."""
+    return datetime.combine(day, time(), hospital_zone()).astimezone(UTC)
+
+
+def typed_day(text: str | None) -> date | None:
+    """The civil day that was typed or stands in an address (``2026-03-01``); None where there is none, or one that no
+    laboratory means: near the calendar's ends a day has no beginning in UTC, and no day before or after it.
+    """
+    try:
+        day = date.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return day if 1900 <= day.year < 9999 else None
 
 
 def from_instrument(text: str | None) -> datetime | None:

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, text, tuple_
@@ -185,9 +185,9 @@ def _conditions(session: Session, wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.action.strip():
         conditions.append(AuditEntry.action == wanted.action.strip())
     if wanted.since:
-        conditions.append(AuditEntry.at >= _midnight(_day(wanted.since)))
+        conditions.append(AuditEntry.at >= clock.day_begins(_day(wanted.since)))
     if wanted.until:
-        conditions.append(AuditEntry.at < _midnight(_day(wanted.until) + timedelta(days=1)))
+        conditions.append(AuditEntry.at < clock.day_begins(_day(wanted.until) + timedelta(days=1)))
     if wanted.before:
         conditions.append(tuple_(AuditEntry.at, AuditEntry.id) < tuple_(*_key(wanted.before)))
     return conditions
@@ -199,18 +199,10 @@ def _actor(session: Session, typed: str) -> str:
 
 
 def _day(typed: str) -> date:
-    try:
-        day = date.fromisoformat(typed.strip())
-    except ValueError as error:
-        raise Invalid("audit.day", N_("日期格式应为 2026-03-01。")) from error
-    if not 1900 <= day.year < 9999:
+    day = clock.typed_day(typed)
+    if day is None:
         raise Invalid("audit.day", N_("日期格式应为 2026-03-01。"))
     return day
-
-
-def _midnight(day: date) -> datetime:
-    """When that day begins in the hospital."""
-    return datetime.combine(day, time(), clock.hospital_zone())
 
 
 def _key(typed: str) -> tuple[datetime, uuid.UUID]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
@@ -149,21 +149,17 @@ def _wanted(found: InboxMessage | None, place: str, which: str, driver: str, sin
     gateway, _, link = place.partition("/")
     if which not in set(Which) - {Which.ONE} or not link:
         raise Invalid("redecode.which", N_("请选择线路和要重新解码的消息。"))
-    last = _day(until)
-    return Wanted(
-        gateway, link, Which(which), driver, _midnight(_day(since)), _midnight(last and last + timedelta(days=1))
-    )
+    first, last = _day(since), _day(until)
+    begins = clock.day_begins(first) if first else None
+    ends = clock.day_begins(last + timedelta(days=1)) if last else None
+    return Wanted(gateway, link, Which(which), driver, begins, ends)
 
 
 def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text.strip() else None
-    except ValueError:
-        raise Invalid("redecode.day", N_("日期请写成 2026-03-01 的样子。")) from None
-
-
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), tzinfo=clock.hospital_zone())
+    day = clock.typed_day(text)
+    if day is None and text.strip():
+        raise Invalid("redecode.day", N_("日期请写成 2026-03-01 的样子。"))
+    return day
 
 
 def _ask_form(

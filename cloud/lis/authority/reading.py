@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -30,7 +30,7 @@ def moment_of(day: date) -> Moment:
     """What was in force on a civil day: at its end, or now for today."""
     if day == clock.today():
         return now()
-    ends = datetime.combine(day + timedelta(days=1), time(), clock.hospital_zone()).astimezone(UTC)
+    ends = clock.day_begins(day + timedelta(days=1))
     return Moment(ends - timedelta(microseconds=1), day)
 
 

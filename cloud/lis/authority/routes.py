@@ -51,7 +51,7 @@ worklist.add(
 @router.get("")
 def matrix_page(request: Request, session: Transaction, staff: Reader, day: str = "", test: str = "") -> Response:
     """Who may do what on a day: to all tests, or to one."""
-    on, code = _day(day), _known(session, test)
+    on, code = clock.typed_day(day) or clock.today(), _known(session, test)
     context = {
         "day": on,
         "today": clock.today(),
@@ -66,7 +66,7 @@ def matrix_page(request: Request, session: Transaction, staff: Reader, day: str 
 
 @router.get("/export.csv")
 def matrix_export(session: Transaction, staff: Reader, day: str = "", test: str = "") -> Response:
-    on = _day(day)
+    on = clock.typed_day(day) or clock.today()
     made = export.matrix_csv(session, on, _known(session, test))
     headers = {"Content-Disposition": f'attachment; filename="authority-{on.isoformat()}.csv"'}
     return Response(made, media_type="text/csv; charset=utf-8", headers=headers)
@@ -219,19 +219,11 @@ def _words(session: Session) -> dict[str, Any]:
     }
 
 
-def _day(text: str) -> date:
-    """The day asked for; today where it is none."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return clock.today()
-
-
 def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Invalid("authority.date", N_("请按 年-月-日 填写日期。")) from None
+    day = clock.typed_day(text)
+    if day is None:
+        raise Invalid("authority.date", N_("请按 年-月-日 填写日期。"))
+    return day
 
 
 def _known(session: Session, test: str) -> str:

@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -104,9 +104,7 @@ def try_out(session: Session, tried: RuleSet, *, since: date, until: date, most:
 
 
 def _specimens(session: Session, since: date, until: date, most: int) -> Sequence[uuid.UUID]:
-    zone = clock.hospital_zone()
-    start = datetime.combine(since, time(), zone)
-    end = datetime.combine(until, time(), zone) + timedelta(days=1)
+    start, end = clock.day_begins(since), clock.day_begins(until + timedelta(days=1))
     found = session.scalars(
         select(Specimen.id)
         .where(Specimen.state.in_(FINISHED), Specimen.received_at >= start, Specimen.received_at < end)

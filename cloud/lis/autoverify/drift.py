@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
@@ -34,8 +34,7 @@ def count_and_compare(session: Session) -> list[AutoAlarm]:
 
 def count(session: Session, day: date) -> None:
     """The day's numbers from its decisions; as often as one likes."""
-    start = datetime.combine(day, time(), clock.hospital_zone())
-    bounds = {"day": day, "start": start, "end": start + timedelta(days=1)}
+    bounds = {"day": day, "start": clock.day_begins(day), "end": clock.day_begins(day + timedelta(days=1))}
     session.execute(_COUNT, bounds)
 
 

@@ -109,10 +109,10 @@ def _options(session: Session, column: Column, value: str) -> list[tuple[str, st
 
 
 def _day(typed: str) -> date | None:
-    try:
-        return date.fromisoformat(typed) if typed else None
-    except ValueError:
-        raise Invalid("catalog.day", N_("“{typed}”不是日期，请写成 2026-01-31。"), typed=typed[:40]) from None
+    day = clock.typed_day(typed)
+    if day is None and typed:
+        raise Invalid("catalog.day", N_("“{typed}”不是日期，请写成 2026-01-31。"), typed=typed[:40])
+    return day
 
 
 Save = Callable[[dict[str, Any], Editor], Any]

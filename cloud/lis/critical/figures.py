@@ -17,6 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.hospital.model import Department
+from cloud.kit.percentile import percentile
 from cloud.lis.critical.ladder import begins
 from cloud.lis.critical.model import CriticalCase, CriticalState
 
@@ -39,21 +40,11 @@ class Figures:
 
     @property
     def median(self) -> float | None:
-        return _percentile(self.minutes, 0.5)
+        return percentile(self.minutes, 0.5) if self.minutes else None
 
     @property
     def p90(self) -> float | None:
-        return _percentile(self.minutes, 0.9)
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Linear interpolation (type 7)."""
-    if not ordered:
-        return None
-    place = (len(ordered) - 1) * share
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+        return percentile(self.minutes, 0.9) if self.minutes else None
 
 
 def of_cases(cases: Iterable[CriticalCase], tell_minutes: int | None) -> Figures:

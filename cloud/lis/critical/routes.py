@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
@@ -209,12 +209,12 @@ def _ward_address(department: str) -> str:
 @router.get(f"{PAGE}/statistics")
 def statistics(request: Request, session: Transaction, staff: Reader) -> Response:
     today = clock.today()
-    first = _day(request.query_params.get("from"), today - timedelta(days=29))
-    last = _day(request.query_params.get("to"), today)
+    first = clock.typed_day(request.query_params.get("from")) or today - timedelta(days=29)
+    last = clock.typed_day(request.query_params.get("to")) or today
     if first > last or (last - first).days > 366:
         first, last = today - timedelta(days=29), today
     limits = ladder.limits(session)
-    cases = figures.in_period(session, _starts(first), _starts(last + timedelta(days=1)))
+    cases = figures.in_period(session, clock.day_begins(first), clock.day_begins(last + timedelta(days=1)))
     context = {
         "whole": figures.of_cases(cases, limits.tell),
         "departments": figures.by_department(session, cases, limits.tell),
@@ -224,17 +224,6 @@ def statistics(request: Request, session: Transaction, staff: Reader) -> Respons
         "limits": limits,
     }
     return render(request, "lis/critical/statistics.html", context)
-
-
-def _day(text: str | None, otherwise: date) -> date:
-    try:
-        return date.fromisoformat(text or "")
-    except ValueError:
-        return otherwise
-
-
-def _starts(day: date) -> datetime:
-    return datetime.combine(day, time(), clock.hospital_zone()).astimezone(UTC)
 
 
 # ---------------------------------------------------------------------- settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, UploadFile
@@ -83,9 +83,9 @@ def _check(
     request: Request, session: Transaction, staff: CurrentStaff, problem: str = "", done: str = "", status: int = 200
 ) -> Response:
     today = clock.today()
-    first = _day(request.query_params.get("from"), today - timedelta(days=29))
-    last = _day(request.query_params.get("to"), today)
-    held = cards.held_against(session, _starts(first), _starts(last + timedelta(days=1)))
+    first = clock.typed_day(request.query_params.get("from")) or today - timedelta(days=29)
+    last = clock.typed_day(request.query_params.get("to")) or today
+    held = cards.held_against(session, clock.day_begins(first), clock.day_begins(last + timedelta(days=1)))
     context = {
         "held": held,
         "from_day": first,
@@ -114,17 +114,6 @@ async def take_cards(request: Request, session: Transaction, staff: Decider, tab
         new=taken.new, known=taken.known, matched=taken.matched
     )
     return _check(request, session, staff, done=done)
-
-
-def _day(text: str | None, otherwise: date) -> date:
-    try:
-        return date.fromisoformat(text or "")
-    except ValueError:
-        return otherwise
-
-
-def _starts(day: date) -> datetime:
-    return datetime.combine(day, time(), clock.hospital_zone()).astimezone(UTC)
 
 
 # ---------------------------------------------------------------------- markers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -99,8 +99,10 @@ def orders(session: Session, subject: Subject, wanted: Filter, *, page: int = 1)
             )
         )
     if wanted.day is not None:
-        start = datetime.combine(wanted.day, time(), clock.hospital_zone())
-        found = found.where(Order.ordered_at >= start, Order.ordered_at < start + timedelta(days=1))
+        found = found.where(
+            Order.ordered_at >= clock.day_begins(wanted.day),
+            Order.ordered_at < clock.day_begins(wanted.day + timedelta(days=1)),
+        )
     if wanted.state:
         with_state = select(OrderItem.order_id).where(OrderItem.state == wanted.state)
         found = found.where(Order.id.in_(with_state))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.hospital import service as hospital
+from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog import service as catalog
@@ -89,7 +89,7 @@ def order_list(
     state: str = "",
     page: int = 1,
 ) -> Response:
-    wanted = lookup.Filter(text=q, day=_day(day), state=state if state in set(ItemState) else "")
+    wanted = lookup.Filter(text=q, day=clock.typed_day(day), state=state if state in set(ItemState) else "")
     lines, total = lookup.orders(session, Subject.staff(staff), wanted, page=max(page, 1))
     context = {
         "lines": lines,
@@ -104,13 +104,6 @@ def order_list(
         "sexes": SEXES,
     }
     return render(request, "lis/orders/orders.html", context)
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 @router.get("/new")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text, tuple_
@@ -274,11 +274,10 @@ def _persons_of(names: _Names) -> list[ColumnElement[bool]]:
 
 def _moments(question: Question) -> tuple[datetime | None, datetime | None]:
     since, until = question.window
-    return _midnight(since), _midnight(until + timedelta(days=1) if until else None)
-
-
-def _midnight(day: date | None) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(), clock.hospital_zone()).astimezone(UTC)
+    return (
+        clock.day_begins(since) if since else None,
+        clock.day_begins(until + timedelta(days=1)) if until else None,
+    )
 
 
 def _within(moment: ColumnElement[Any], question: Question) -> list[ColumnElement[bool]]:

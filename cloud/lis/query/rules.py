@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 
+from cloud.kit import clock
 from cloud.web.i18n import mark as N_
 
 DAYS_BY_ITSELF = 31
@@ -74,11 +75,10 @@ def read(given: Mapping[str, str], today: date) -> Question:
         typed = text(name)
         if not typed:
             return None
-        try:
-            return date.fromisoformat(typed)
-        except ValueError:
+        found = clock.typed_day(typed)
+        if found is None:
             wrong.append((name, N_("日期要写成 2026-03-01。")))
-            return None
+        return found
 
     def number(name: str) -> Decimal | None:
         typed = text(name)

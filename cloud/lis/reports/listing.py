@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -27,10 +27,7 @@ class Found:
 
 def day_of(text: str) -> date:
     """A civil day from an address; today where it is none."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return clock.today()
+    return clock.typed_day(text) or clock.today()
 
 
 def find(session: Session, subject: Subject, *, text: str = "", day: str = "") -> list[Found]:
@@ -51,6 +48,9 @@ def find(session: Session, subject: Subject, *, text: str = "", day: str = "") -
             or_(Report.specimen_id.in_(by_barcode), Report.person_id.in_(by_number), Person.name == wanted)
         )
     else:
-        start = datetime.combine(day_of(day), time(), clock.hospital_zone()).astimezone(UTC)
-        query = query.where(Report.released_at >= start, Report.released_at < start + timedelta(days=1))
+        shown = day_of(day)
+        query = query.where(
+            Report.released_at >= clock.day_begins(shown),
+            Report.released_at < clock.day_begins(shown + timedelta(days=1)),
+        )
     return [Found(report, specimen, person) for report, specimen, person in session.execute(query)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -76,13 +76,12 @@ def _set_two_persons(
 
 def _beginning(day: str) -> datetime:
     """When a civil day of the hospital begins; not before today."""
-    try:
-        wanted = date.fromisoformat(day)
-    except ValueError:
-        raise Invalid("settings.day", N_("请按 年-月-日 填写日期。")) from None
+    wanted = clock.typed_day(day)
+    if wanted is None:
+        raise Invalid("settings.day", N_("请按 年-月-日 填写日期。"))
     if wanted < clock.today():
         raise Invalid("settings.past", N_("生效日期不能早于今天。"))
-    return max(datetime.combine(wanted, time(), clock.hospital_zone()).astimezone(UTC), clock.now())
+    return max(clock.day_begins(wanted), clock.now())
 
 
 @router.post("/disclosure")

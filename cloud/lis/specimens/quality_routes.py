@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -56,9 +56,9 @@ def quality(
     page: int = 1,
 ) -> Response:
     """The open rejections; below, the rates of a period and, for one of them, its rows."""
-    first, last = _day(start) or clock.today().replace(day=1), _day(end) or clock.today()
+    first, last = clock.typed_day(start) or clock.today().replace(day=1), clock.typed_day(end) or clock.today()
     where = hospital.department_by_code(session, department) if department else None
-    cohort = Cohort(_midnight(first), _midnight(last + timedelta(days=1)), where.id if where else None)
+    cohort = Cohort(clock.day_begins(first), clock.day_begins(last + timedelta(days=1)), where.id if where else None)
     rows: list[tubes.TubeView] = []
     if reason in set(RejectionReason):
         chosen = RejectionReason(reason)
@@ -123,14 +123,3 @@ def _seen(session: Session, staff: CurrentStaff, specimens: list[Specimen]) -> l
         )
     )
     return [each for each in specimens if each.id in allowed]
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), clock.hospital_zone())

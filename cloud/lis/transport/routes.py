@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
@@ -68,7 +68,7 @@ scan.add("batches", 150, _scanned)
 
 @router.get("")
 def batches(request: Request, session: Transaction, staff: Carrier) -> Response:
-    today = datetime.combine(clock.today(), time(), clock.hospital_zone())
+    today = clock.day_begins(clock.today())
     context = {
         "lines": listing.batches(session, closed_since=today),
         "states": STATES,

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloud.lis.turnaround.statistics import percentile
+from cloud.kit.percentile import percentile
 
 LEAST_HISTORY = 30
 """Fewer releases than this predict nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import time, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
@@ -132,7 +132,8 @@ def statistics_csv(request: Request, session: Transaction, staff: Reader) -> Res
 def _wanted(session: Transaction, asked: Any) -> tuple[Wanted, str]:
     """What an address asks for; what it cannot mean falls back to the last thirty days, with a word about it."""
     today = clock.today()
-    first, last = _day(asked.get("from"), today - timedelta(days=29)), _day(asked.get("to"), today)
+    first = clock.typed_day(asked.get("from")) or today - timedelta(days=29)
+    last = clock.typed_day(asked.get("to")) or today
     problem = ""
     if first > last or (last - first).days >= reading.LONGEST_DAYS:
         first, last, problem = (
@@ -147,8 +148,8 @@ def _wanted(session: Transaction, asked: Any) -> tuple[Wanted, str]:
     section = asked.get("section", "")
     return (
         Wanted(
-            _starts(first),
-            _starts(last + timedelta(days=1)),
+            clock.day_begins(first),
+            clock.day_begins(last + timedelta(days=1)),
             _span(asked),
             asked.get("priority", "")[:1],
             section if section in SECTIONS else "",
@@ -164,17 +165,6 @@ def _span(asked: Any) -> Span:
     return span_of(asked.get("span", ""))
 
 
-def _day(text: str | None, otherwise: date) -> date:
-    try:
-        return date.fromisoformat(text or "")
-    except ValueError:
-        return otherwise
-
-
-def _starts(day: date) -> datetime:
-    return datetime.combine(day, time(), clock.hospital_zone()).astimezone(UTC)
-
-
 # ---------------------------------------------------------------------- late ones
 
 
@@ -186,9 +176,11 @@ def late_page(request: Request, session: Transaction, staff: Reader, day: str = 
 def _late(
     request: Request, session: Transaction, day: str, days: int, problem: str = "", status: int = 200
 ) -> Response:
-    last = _day(day, clock.today())
+    last = clock.typed_day(day) or clock.today()
     span = min(max(days, 1), 31)
-    rows = causes.late_ones(session, _starts(last - timedelta(days=span - 1)), _starts(last + timedelta(days=1)))
+    rows = causes.late_ones(
+        session, clock.day_begins(last - timedelta(days=span - 1)), clock.day_begins(last + timedelta(days=1))
+    )
     context = {
         "rows": rows,
         "counted": causes.counted(rows),
@@ -219,7 +211,7 @@ def name_cause(
             causes.name_cause(session, specimen_id, cause=cause, note=note, by=staff)
     except XinglinError as refusal:
         return _late(request, session, day, days, message_of(refusal), refusal.status)
-    return RedirectResponse(f"{PAGE}/late?day={_day(day, clock.today())}&days={days}", status_code=303)
+    return RedirectResponse(f"{PAGE}/late?day={clock.typed_day(day) or clock.today()}&days={days}", status_code=303)
 
 
 # ---------------------------------------------------------------------- targets

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cloud.kit.percentile import percentile
+
 P90_METHOD = "linear interpolation (type 7)"
 """Of the two usual methods, the one of PostgreSQL's ``percentile_cont``; printed wherever a P90 is shown."""
 
@@ -45,19 +47,6 @@ class Summary:
         spread = math.fsum((each - mean) ** 2 for each in values)
         sd = math.sqrt(spread / (len(values) - 1)) if len(values) > 1 else 0.0
         return cls(len(values), mean, percentile(values, 0.5), percentile(values, 0.9), values[0], values[-1], sd)
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Type 7 of Hyndman and Fan: linear between the neighbours of ``(n - 1) * share``. `ordered` must not be empty."""
-    place = (len(ordered) - 1) * share
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
-def nearest_rank(ordered: Sequence[float], share: float) -> float:
-    """The other usual method: the smallest value that `share` of all do not exceed."""
-    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 @dataclass(frozen=True, slots=True)

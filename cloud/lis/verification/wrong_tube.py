@@ -22,6 +22,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cloud.kit.percentile import percentile
+
 CAP = 5.0
 """In units of `within`."""
 FEWEST_PAIRS = 100
@@ -113,7 +115,8 @@ def fit(pairs: Sequence[Pair], *, rate: float, fewest_tests: int = 3, logs: Mapp
         total, parts = score(spreads, pair)
         if len(parts) >= fewest_tests:
             scores.append(total)
-    return Fitted(spreads, _quantile(scores, 1 - rate), rate, len(scores))
+    limit = percentile(sorted(scores), 1 - rate) if scores else math.inf
+    return Fitted(spreads, limit, rate, len(scores))
 
 
 def weighted(spreads: Mapping[str, Spread], pairs: Sequence[Pair]) -> dict[str, Spread]:
@@ -151,22 +154,11 @@ def _evidence(spreads: Mapping[str, Spread], codes: Sequence[str], pair: Pair) -
 
 def _in_proportion(own: Sequence[tuple[float, float]]) -> bool:
     values = sorted(now for _, now in own)
-    low, high = _quantile(values, 0.05), _quantile(values, 0.95)
+    low, high = percentile(values, 0.05), percentile(values, 0.95)
     return low > 0 and high / low > 2
 
 
 def _spread(changes: Sequence[float | None]) -> float:
     """Half the width of the central 68.27 %: a standard deviation that outliers do not widen."""
     found = sorted(each for each in changes if each is not None)
-    return (_quantile(found, 0.84135) - _quantile(found, 0.15865)) / 2
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
-    """Linear between the two nearest ranks."""
-    ordered = sorted(values)
-    if not ordered:
-        return math.inf
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return (percentile(found, 0.84135) - percentile(found, 0.15865)) / 2 if found else math.nan
