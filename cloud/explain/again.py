@@ -32,7 +32,7 @@ from protocols.model import Quantity
 
 _REASONS = (
     "instrument_flag no_value instrument_status unit_unexpected no_number no_range phase_unknown not_comparable"
-    " critical delta part_exceeds_whole differential_sum"
+    " no_titre critical delta delta_unsure part_exceeds_whole differential_sum"
 )
 ONE_BY_ONE = frozenset(_REASONS.split())
 """Reasons that `verification.rules` gives; a stored one of another kind was added by another slice and is printed."""
@@ -112,7 +112,7 @@ def verdict(session: Session, result: Result, test: Test, together: Mapping[str,
         named = versions["delta"]
         same = limit is not None and (limit.id, limit.version) == (named["id"], named["version"])
         checks.append(Check("delta limit", f"{named['id']} version {named['version']}", same or None))
-    previous, told = _previous(session, result)
+    previous, told = _previous(session, result, versions.get("rules", "?"))
     checks += told
     quantity = None if result.number is None else Quantity(result.number, result.comparator)
     measured = Measured(
@@ -182,7 +182,7 @@ def _critical(session: Session, used: dict[str, Any] | None) -> tuple[CriticalBo
     return bounds, [Check("critical limit", says, row.version == used["version"])]
 
 
-def _previous(session: Session, result: Result) -> tuple[Previous | None, list[Check]]:
+def _previous(session: Session, result: Result, rules: str) -> tuple[Previous | None, list[Check]]:
     if result.previous_result_id is None:
         return None, []
     row = session.get(Result, result.previous_result_id)
@@ -191,6 +191,8 @@ def _previous(session: Session, result: Result) -> tuple[Previous | None, list[C
     at = row.observed_at or row.received_at
     same = row.value_text == result.previous_value and at == result.previous_at
     quantity = None if row.number is None else Quantity(row.number, row.comparator)
+    if rules == "1" and (result.comparator or row.comparator):
+        quantity = None  # those rules said nothing of a change between values with a sign
     return Previous(quantity, at), [Check("previous", f"{row.value_text} of {at:%F %T}Z, {row.id}", same)]
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.req("LIS-6")
 
 CODES = ("K", "NA", "MCV", "GLU", "CREA")
 numbers = st.decimals(min_value=0, max_value=500, places=2)
-methods = st.sampled_from(change.METHODS)
+methods = st.sampled_from(change.OF_NUMBERS)
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from cloud.lis.verification.deciding import decide
-from cloud.lis.verification.facts import Facts, from_json, to_json
+from cloud.lis.verification.facts import Earlier, Facts, from_json, to_json
 from cloud.lis.verification.ruleset import Rule, rule_from_json, rule_to_json
 from cloud.lis.verification.sentences import finding_sentence, rule_sentence
 from tests.support.rulework import NOON, rule, rules, tube, value
@@ -88,6 +89,37 @@ def test_delta_by_each_of_four_methods(method: str, limit: int, before: str, hou
     """140 to 153: 13 mmol/L, 9.29 %; in half a day 26 mmol/L a day, 18.6 % a day. The limit itself is inside."""
     checked = rule("delta", "NA", method=method, limit=limit, hours=72)
     assert bool(held(tube(value("NA", "153", before=(before, hours))), checked)) is holds
+
+
+@pytest.mark.req("LIS-3")
+@pytest.mark.parametrize(
+    ("now", "before", "kinds"),
+    [
+        ("1:160", "1:40", []),
+        ("1:320", "1:40", ["delta"]),
+        (">1:640", "1:40", ["delta"]),
+        (">1:80", "1:40", ["delta"]),
+        ("3+", "-", ["delta"]),
+        ("1+", "-", []),
+        ("1:80", "阴性", ["delta"]),
+    ],
+)
+def test_delta_of_titres_and_grades_counts_steps(now: str, before: str, kinds: list[str]) -> None:
+    """Two steps are a fourfold rise; what may be more is left to a person."""
+    checked = rule("delta", "NA", method="steps", limit=2, hours=72, unknown="hold")
+    titre = value("NA", None, text=now, value_type="titre")
+    earlier = Earlier(None, NOON - timedelta(hours=24), text=before)
+    facts = tube(replace(titre, earlier=earlier))
+    assert held(facts, checked) == kinds
+    assert from_json(json.loads(json.dumps(to_json(facts)))) == facts
+
+
+def test_a_change_from_below_the_limit_of_detection_is_held_where_it_is_certain() -> None:
+    checked = rule("delta", "NA", method="difference", limit=100, hours=72)
+    before = Earlier(Decimal("0.05"), NOON - timedelta(hours=24), "", "<", "<0.05")
+    assert held(tube(replace(value("NA", "100.04"), earlier=before)), checked) == []
+    assert held(tube(replace(value("NA", "100.05"), earlier=before)), checked) == ["delta"]
+    assert held(tube(replace(value("NA", "100.00"), earlier=before)), checked) == []
 
 
 def test_delta_in_one_direction_only() -> None:

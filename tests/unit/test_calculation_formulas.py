@@ -25,7 +25,7 @@ SHIPPED = {definition.test: definition for _, definition in definitions()}
 def catalogue() -> dict[str, KnownTest]:
     with CATALOGUE.open(encoding="utf-8") as file:
         return {
-            row["code"]: KnownTest(row["code"], row["unit"], row["value_type"] == "numeric")
+            row["code"]: KnownTest(row["code"], row["unit"], row["value_type"] in ("numeric", "ratio"))
             for row in csv.DictReader(file)
         }
 

@@ -39,7 +39,7 @@ def test_every_test_has_a_chinese_name_short_codes_a_unit_or_none_on_purpose_and
     assert bool(test["unit"]) != (test["unitless"] == "1")
     assert test["tube"] in TUBES
     assert test["specimen_type"]
-    if test["value_type"] == "numeric":
+    if test["value_type"] in ("numeric", "ratio"):
         assert test["decimals"].isdigit()
     else:
         assert test["value_type"] in {"qualitative", "titre", "text"}

@@ -19,6 +19,8 @@ GRADES = tuple(Choice(key, text, rank) for rank, (key, text) in enumerate(_GRADE
 PROTEIN = TypedTest("U_PRO", "", None, "qualitative", GRADES)
 ANTIGEN = TypedTest("HBSAG", "", None, "qualitative", (Choice("1", "阴性", 0), Choice("2", "阳性", 2)))
 TRUST = TypedTest("TRUST", "", None, "titre")
+INR = TypedTest("INR", "", 2, "ratio")
+UACR = TypedTest("UACR", "mg/g", 1, "ratio")
 COLOUR = TypedTest("U_COLOR", "", None, "text", (Choice("1", "淡黄色"),))
 
 
@@ -107,12 +109,35 @@ def test_a_titre_is_typed_by_its_reciprocal(typed: str, text: str) -> None:
         (ANTIGEN, "3", "", "value.no_choice"),
         (PROTEIN, "5+", "", "value.no_choice"),
         (TRUST, "好多", "", "value.no_titre"),
+        (TRUST, "1.5", "", "value.no_titre"),
+        (INR, "1:80", "", "value.ratio"),
+        (INR, "1.5:2", "", "value.ratio"),
+        (INR, "2.1*4", "", "value.ratio_dilution"),
+        (INR, "2.1", "1:4", "value.ratio_dilution"),
+        (UACR, "12 mg/L", "", "value.unit"),
     ],
 )
 def test_what_cannot_be_the_tests_value_is_refused(test: TypedTest, typed: str, dilution: str, code: str) -> None:
     with pytest.raises(Invalid) as refused:
         read_typed(typed, test, dilution=dilution)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("test", "typed", "text"),
+    [
+        (INR, "2.10", "2.10"),
+        (INR, ">8", ">8"),
+        (INR, "1.5:1", "1.5"),
+        (INR, "1.5：1", "1.5"),
+        (UACR, "<0.05", "<0.05"),
+        (UACR, "3.5 mg/mmol", "30.9"),
+    ],
+)
+def test_a_ratio_is_a_number_of_its_own(test: TypedTest, typed: str, text: str) -> None:
+    found = read_typed(typed, test)
+    assert found.text == text
+    assert found.quantity is not None
 
 
 def test_the_single_entry_keeps_a_word_in_place_of_a_number_for_a_person_to_judge() -> None:

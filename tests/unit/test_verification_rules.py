@@ -182,7 +182,67 @@ def test_delta_is_a_percentage_of_the_value_before() -> None:
 
 def test_delta_is_absent_where_nothing_can_be_divided_or_compared() -> None:
     assert delta("5", "0", limit("40")) == (None, False)
-    assert delta("<5", "4", limit("40")) == (None, False)
+    assert delta("<5", "<5", limit("40")) == (None, False), "the same bound again says nothing of a change"
+
+
+@pytest.mark.req("LIS-5")
+@pytest.mark.parametrize(
+    ("now", "before", "given", "code"),
+    [
+        (">1000", "12", limit("40"), "delta"),
+        ("<0.05", "3.1", limit("50"), "delta"),
+        (">1000", "990", limit("40"), "delta_unsure"),
+        ("<5", "4", limit("40"), "delta_unsure"),
+        ("<5", "4", limit(absolute="4"), None),
+        (">140", "127", limit(absolute="13"), "delta"),
+        ("140", ">127", limit(absolute="13"), "delta_unsure"),
+    ],
+)
+def test_a_change_between_values_with_a_sign_is_called_only_where_it_is_certain(
+    now: str, before: str, given: DeltaLimit, code: str | None
+) -> None:
+    earlier = Previous(read_quantity(before), NOW - timedelta(hours=24))
+    percent, reason = judge_delta(read_quantity(now), NOW, earlier, given)
+    assert percent is None, "a bound has no percentage"
+    assert (reason.code if reason else None) == code
+    assert reason is None or reason.holds
+
+
+@pytest.mark.req("LIS-3")
+@pytest.mark.parametrize(
+    ("text", "normal", "flag"),
+    [
+        ("-", "-～±", Flag.NORMAL),
+        ("±", "-～±", Flag.NORMAL),
+        ("1+", "-～±", Flag.ABNORMAL),
+        ("阳性", "-～±", Flag.ABNORMAL),
+        ("阳性", "≤1+", Flag.NONE),
+        ("弱阳性", "阴性或弱阳性", Flag.NORMAL),
+        ("2+", "<2+", Flag.ABNORMAL),
+        ("0-2/HPF", "0-5/HPF", Flag.NORMAL),
+        ("6-8/HPF", "0-5/HPF", Flag.ABNORMAL),
+        ("4-6/HPF", "0-5/HPF", Flag.NONE),
+        (">100/HPF", "0-5/HPF", Flag.ABNORMAL),
+        ("2/LPF", "0-5/HPF", Flag.NONE),
+        ("酱油色", "-～±", Flag.NONE),
+    ],
+)
+def test_grades_and_counts_in_the_field_are_compared_with_a_normal_of_several(
+    text: str, normal: str, flag: Flag
+) -> None:
+    verdict = judge(value(text, "qualitative"), bounds=bounds(text=normal), critical=None)
+    assert verdict.flag is flag
+    assert verdict.held is (flag is Flag.NONE), "what cannot be compared is looked at by a person"
+
+
+@pytest.mark.req("LIS-3")
+def test_a_ratio_must_be_a_number_and_a_titre_a_dilution() -> None:
+    ratio = judge(value("1:80", "ratio"), bounds=bounds("0.8", "1.2"), critical=None)
+    assert "no_number" in {each.code for each in ratio.reasons if each.holds}
+    assert judge(value("1.1", "ratio"), bounds=bounds("0.8", "1.2"), critical=None).flag is Flag.NORMAL
+    titre = judge(value("0.12", "titre"), bounds=None, critical=None)
+    assert "no_titre" in {each.code for each in titre.reasons if each.holds}
+    assert not judge(value("<1:20", "titre"), bounds=None, critical=None).held
     assert delta("5", "POS", limit("40")) == (None, False)
     assert delta("150", "100", None) == (Decimal("50.0"), False)
 

@@ -126,6 +126,6 @@ def _seen(observation: Observation, channels: Mapping[str, InstrumentChannel], t
     verdict = MAPPED
     if test.state == ApprovalState.RETIRED:
         verdict = RETIRED
-    elif test.value_type == "numeric" and quantity is None:
+    elif test.value_type in ("numeric", "ratio") and quantity is None:
         verdict = NO_NUMBER
     return Seen(observation.code, name, value, unit, verdict, test, channel.unit, becomes, qc)

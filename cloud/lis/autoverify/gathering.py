@@ -194,13 +194,15 @@ def _holds(result: Result) -> tuple[str, ...]:
 
 
 def _earlier(result: Result) -> Earlier | None:
-    """The newest released value when this one came; none where it is no exact number."""
+    """The newest released value when this one came; its words where it is no exact number."""
     if result.previous_at is None or not result.previous_value:
         return None
+    specimen = str(result.previous_result_id or "")
     quantity = read_quantity(result.previous_value)
-    if quantity is None or quantity.comparator:
-        return None
-    return Earlier(quantity.number, result.previous_at, str(result.previous_result_id or ""))
+    if quantity is None:
+        return Earlier(None, result.previous_at, specimen, text=result.previous_value)
+    sign = quantity.comparator or ""
+    return Earlier(quantity.number, result.previous_at, specimen, sign, result.previous_value if sign else "")
 
 
 def _chosen(results: Iterable[tuple[Result, str]]) -> tuple[Result, str] | None:

@@ -245,7 +245,9 @@ def _editor(
     definition, _ = read_form(
         draft.test, draft.expression, draft.operands, draft.parameters, draft.limits, draft.examples
     )
-    numeric = select(Test).where(Test.value_type == ValueType.NUMERIC).order_by(Test.position)
+    numeric = (
+        select(Test).where(Test.value_type.in_([each for each in ValueType if each.in_numbers])).order_by(Test.position)
+    )
     context = {
         "draft": draft,
         "problem": problem,

@@ -103,7 +103,7 @@ def versions(session: Session, test_id: uuid.UUID) -> list[Formula]:
 def known_tests(session: Session) -> dict[str, KnownTest]:
     """What a formula may speak of."""
     rows = session.execute(select(Test.code, Test.unit, Test.value_type).where(Test.state != ApprovalState.RETIRED))
-    return {code: KnownTest(code, unit, kind == ValueType.NUMERIC) for code, unit, kind in rows}
+    return {code: KnownTest(code, unit, ValueType(kind).in_numbers) for code, unit, kind in rows}
 
 
 def reads(session: Session, *, besides: str) -> dict[str, tuple[str, ...]]:

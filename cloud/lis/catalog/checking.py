@@ -103,7 +103,7 @@ def _of_test(test: Test, rows: _Rows, on: date) -> list[Problem]:
         found += [wrong] if wrong is not None else []
         found += [Problem(test.code, "source_missing")] if not each.source.strip() else []
     found += _critical_inside(test.code, ranges, limits)
-    if test.value_type == ValueType.NUMERIC:
+    if ValueType(test.value_type).in_numbers:
         found += [Problem(test.code, "range_missing")] if not ranges else []
         found += [Problem(test.code, "tea_unset")] if test.id not in rows.goals else []
     return list(dict.fromkeys(found))
@@ -113,7 +113,7 @@ def _general(test: Test, rows: _Rows) -> list[Problem]:
     found: list[Problem] = []
     if not test.unit and not test.unitless:
         found.append(Problem(test.code, "unit_missing"))
-    if test.value_type == ValueType.NUMERIC and test.decimals is None:
+    if ValueType(test.value_type).in_numbers and test.decimals is None:
         found.append(Problem(test.code, "decimals_missing"))
     tube = rows.tubes.get(test.tube_id)
     if tube is None or tube.state == ApprovalState.RETIRED:

@@ -58,7 +58,7 @@ def check_test(session: Session, test: Test) -> None:
     _short(test)
     _need(test.value_type in set(ValueType), "catalog.value_type", N_("没有这种结果方式。"))
     _need(test.unitless == (test.unit == ""), "catalog.unit", N_("请填写单位，或标明无单位，不能两者都有。"))
-    if test.value_type == ValueType.NUMERIC:
+    if ValueType(test.value_type).in_numbers:
         digits = test.decimals is not None and 0 <= test.decimals <= 6
         _need(digits, "catalog.decimals", N_("定量项目请填写小数位 0～6。"))
     _need(test.specimen_type in words.SPECIMENS, "catalog.specimen", N_("没有这种标本类型。"))

@@ -33,7 +33,15 @@ class ValueType(StrEnum):
     NUMERIC = "numeric"
     QUALITATIVE = "qualitative"
     TITRE = "titre"
+    """A dilution, 1:80: it goes by doublings."""
+    RATIO = "ratio"
+    """A quotient of two measured things, a number (INR 1.2, albumin/creatinine 12 mg/g): never 1:80, never diluted."""
     TEXT = "text"
+
+    @property
+    def in_numbers(self) -> bool:
+        """A value must be a number; formulas may read it."""
+        return self in (ValueType.NUMERIC, ValueType.RATIO)
 
 
 class Phase(StrEnum):

@@ -26,6 +26,7 @@ SPECIMENS = {
 VALUE_TYPES = {
     "numeric": N_("定量"),
     "qualitative": N_("定性"),
+    "ratio": N_("比值"),
     "titre": N_("滴度"),
     "text": N_("描述"),
 }
@@ -67,6 +68,7 @@ PROBLEMS = {
     "tea_unset": N_("未设允许总误差"),
     "range_missing": N_("没有参考区间"),
     "phase_incomplete": N_("月经周期有的阶段没有区间"),
+    "ratio_unit": N_("比值的单位应为两个量之比，或无单位"),
     "tube_specimen_differs": N_("试管的标本类型与项目不同"),
 }
 

@@ -11,14 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 from cloud.kit import clock
-from cloud.lis.catalog.model import Test
+from cloud.lis.catalog.model import Test, ValueType
 from cloud.lis.results.judging import Background, judged, range_text
 from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.verification import consistency
 from cloud.lis.verification.rules import Bounds, Measured, Reason, Verdict, across
-from cloud.lis.verification.values import convert
+from cloud.lis.verification.values import convert, read_ratio
 from protocols.model import Observation, Quantity
 
 _DETAILS = (
@@ -60,7 +60,10 @@ def read(at: int, observation: Observation, match: Match) -> Entry:
     channel, test = match.channel, match.test
     expected = channel is None or not channel.unit or not observation.unit or same_unit(observation.unit, channel.unit)
     factor = channel.factor if channel is not None and expected else Decimal(1)
-    text, quantity = convert(observation.value or "", factor, test.decimals)
+    sent = observation.value or ""
+    if test.value_type == ValueType.RATIO:
+        sent = read_ratio(sent) or sent
+    text, quantity = convert(sent, factor, test.decimals)
     measured = Measured(
         text=text,
         quantity=quantity,

@@ -15,7 +15,7 @@ from cloud.kit.errors import Invalid
 from cloud.lis.calculation import substances, units
 from cloud.lis.calculation.units import UnitError
 from cloud.lis.catalog.model import ValueType
-from cloud.lis.verification.values import read_polarity, read_titre
+from cloud.lis.verification.values import read_polarity, read_ratio, read_titre
 from cloud.web.i18n import mark as N_
 from protocols.model import Quantity
 
@@ -76,6 +76,8 @@ def read_typed(text: str, test: TypedTest, *, unit: str = "", dilution: str = ""
         return Typed(chosen.text, None, raw)
     if test.value_type == ValueType.NUMERIC:
         return _number(raw, test, unit, dilution, strict)
+    if test.value_type == ValueType.RATIO:
+        return _ratio(raw, test, unit, dilution, strict)
     if test.value_type == ValueType.TITRE:
         return _titre(raw, strict)
     if test.value_type == ValueType.QUALITATIVE and test.choices and strict:
@@ -111,6 +113,21 @@ def _number(raw: str, test: TypedTest, unit: str, dilution: str, strict: bool) -
         return Typed(text, Quantity(number, sign), raw, typed_unit, times or None)
     product = _rounded(number * factor, test.decimals, keep=sign is not None)
     return Typed(f"{sign or ''}{product:f}", Quantity(product, sign), raw, typed_unit, times or None)
+
+
+def _ratio(raw: str, test: TypedTest, unit: str, dilution: str, strict: bool) -> Typed:
+    """A number, or ``1.5:1``. A dilution changes both of what is divided: there is nothing to multiply."""
+    text = plain(raw)
+    if ":" in text and read_ratio(text) is None:
+        if strict:
+            raise Invalid(
+                "value.ratio", N_("“{typed}”不是比值（1:80 是滴度），请输入数字，如 1.5 或 1.5:1。"), typed=raw
+            )
+        return Typed(raw, None, raw)
+    read = _number(read_ratio(text) or text, test, unit, dilution, strict)
+    if read.dilution is not None:
+        raise Invalid("value.ratio_dilution", N_("比值不乘稀释倍数，请直接输入比值。"))
+    return Typed(read.text, read.quantity, raw, read.raw_unit)
 
 
 def _dilution(times: str) -> Decimal:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from cloud.lis.verification import change, wrong_tube
-from cloud.lis.verification.facts import Facts, TestFact
+from cloud.lis.verification import change, scale, wrong_tube
+from cloud.lis.verification.facts import Earlier, Facts, TestFact
 from cloud.lis.verification.rules import ORDINARY_FLAGS
 from cloud.lis.verification.ruleset import Rule
+from protocols.model import Quantity
 
 PASS, HOLD, UNKNOWN = "pass", "hold", "unknown"
 
@@ -61,21 +62,47 @@ def _words(rule: Rule, facts: Facts, test: TestFact) -> tuple[str, dict[str, Any
 
 
 def _delta(rule: Rule, facts: Facts, test: TestFact) -> tuple[str, dict[str, Any]]:
-    before = test.earlier
-    if test.exact is None:
+    before, method = test.earlier, rule.params["method"]
+    if test.number is None and method != change.STEPS:
         return UNKNOWN, {"why": "no_number"}
-    if before is None or test.at is None:
+    if before is None or test.at is None or (before.number is None and method != change.STEPS):
         return UNKNOWN, {"why": "no_previous"}
     hours = change.hours_between(before.at, test.at)
-    shown = {"value": test.text, "previous": _text(before.number), "hours": _text(hours.quantize(Decimal("0.1")))}
+    shown = {
+        "value": test.text,
+        "previous": before.text or _text(before.number),
+        "hours": _text(hours.quantize(Decimal("0.1"))),
+    }
     if hours < 0 or hours > rule.params["hours"]:
         return UNKNOWN, {**shown, "why": "window"}
-    moved = change.change(rule.params["method"], test.exact, test.at, before.number, before.at)
+    if method == change.STEPS or test.exact is None or before.exact is None:
+        return _delta_of_spans(rule, test, before, shown)
+    moved = change.change(method, test.exact, test.at, before.exact, before.at)
     if moved is None:
         return UNKNOWN, {**shown, "why": "not_evaluable"}
     limit = rule.params["limit"]
     shown |= {"change": _text(_short(moved)), "limit": _text(limit), "method": rule.params["method"]}
     return (HOLD if change.exceeds(moved, limit, rule.params.get("direction") or "both") else PASS), shown
+
+
+def _delta_of_spans(rule: Rule, test: TestFact, before: Earlier, shown: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Titres, grades and values with a sign: held or passed where it is certain, for every value they may stand for."""
+    method, limit = rule.params["method"], rule.params["limit"]
+    if method == change.STEPS:
+        moved = scale.steps(test.text, before.text or _text(before.number) or "")
+    elif test.number is None or before.number is None or test.at is None:
+        return UNKNOWN, {**shown, "why": "no_number"}
+    else:
+        now, then = Quantity(test.number, test.comparator or None), Quantity(before.number, before.comparator or None)
+        moved = change.change_of_bounds(method, now, test.at, then, before.at)
+    if moved is None:
+        return UNKNOWN, {**shown, "why": "not_evaluable"}
+    exactly = moved.exactly
+    shown |= {"change": "?" if exactly is None else _text(_short(exactly)), "limit": _text(limit), "method": method}
+    beyond = moved.exceeds(limit, rule.params.get("direction") or "both")
+    if beyond is None:
+        return UNKNOWN, {**shown, "why": "not_evaluable"}
+    return (HOLD if beyond else PASS), shown
 
 
 def _plausible(rule: Rule, facts: Facts, test: TestFact) -> tuple[str, dict[str, Any]]:
@@ -204,10 +231,17 @@ def another_person(rule: Rule, facts: Facts) -> Finding:
     spreads = {code: _spread(each) for code, each in (rule.params.get("spreads") or {}).items()}
     pair: dict[str, tuple[float, float]] = {}
     for test in facts.tests:
-        if test.earlier is None or test.exact is None or test.at is None or not rule.scope.covers(test):
+        before = None if test.earlier is None else test.earlier.exact
+        if (
+            test.earlier is None
+            or before is None
+            or test.exact is None
+            or test.at is None
+            or not rule.scope.covers(test)
+        ):
             continue
         if 0 <= change.hours_between(test.earlier.at, test.at) <= rule.params["hours"]:
-            pair[test.code] = (float(test.earlier.number), float(test.exact))
+            pair[test.code] = (float(before), float(test.exact))
     total, parts = wrong_tube.score(spreads, pair)
     if len(parts) < rule.params["fewest"]:
         return Finding(rule.id, rule.kind, UNKNOWN, {"why": "few_tests", "tests": len(parts)})

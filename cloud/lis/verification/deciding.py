@@ -16,7 +16,7 @@ from cloud.lis.verification.checks import BY_TEST, HOLD, UNKNOWN, Finding, anoth
 from cloud.lis.verification.facts import Facts, TestFact
 from cloud.lis.verification.ruleset import Rule, RuleSet
 
-ENGINE = "1"
+ENGINE = "2"
 """Raised with every change of what this module or `checks` decides; stored with each decision."""
 
 

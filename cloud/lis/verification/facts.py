@@ -20,9 +20,16 @@ QC_STATES = ("in_control", "warning", "out_of_control", "none", "unknown")
 class Earlier:
     """A value of the same person and test before: the last released one, in the catalogue's unit."""
 
-    number: Decimal
+    number: Decimal | None
     at: datetime
     specimen: str = ""
+    comparator: str = ""
+    text: str = ""
+    """Where it is no exact number: a titre, a grade, a bound."""
+
+    @property
+    def exact(self) -> Decimal | None:
+        return None if self.comparator else self.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,13 @@ def _test(stored: Mapping[str, Any]) -> TestFact:
     before = values.get("earlier")
     if before is not None:
         moment = datetime.fromisoformat(before["at"])
-        values["earlier"] = Earlier(Decimal(before["number"]), moment, before.get("specimen", ""))
+        values["earlier"] = Earlier(
+            Decimal(before["number"]) if "number" in before else None,
+            moment,
+            before.get("specimen", ""),
+            before.get("comparator", ""),
+            before.get("text", ""),
+        )
     return TestFact(**values)
 
 

@@ -41,6 +41,7 @@ _METHOD_NAMES = {
     "percent": N_("变化百分比（除以上次结果）"),
     "rate": N_("每日变化（项目单位/天）"),
     "percent_rate": N_("每日变化百分比"),
+    "steps": N_("级差（滴度的倍比级、等级的格数）"),
 }
 _DIRECTIONS = {"both": N_("升高或降低"), "up": N_("只看升高"), "down": N_("只看降低")}
 _HOLD_OR_PASS = {"hold": N_("转人工"), "pass": N_("不影响")}

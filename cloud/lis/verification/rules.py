@@ -13,12 +13,19 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from cloud.lis.verification import scale
 from cloud.lis.verification.values import Titre, read_polarity, read_titre
 from protocols.model import Quantity
 
-RULES_VERSION = "1"
-"""Raised with every change of what this module decides; stored with each verdict."""
+RULES_VERSION = "2"
+"""Raised with every change of what this module decides; stored with each verdict.
 
+2: a change between values with a sign is judged where it is certain, and held where it may be too large; grades and
+counts a field are compared with ranges that name several.
+"""
+
+MEASURED_IN_NUMBERS = frozenset({"numeric", "ratio"})
+"""Kinds of test whose value must be a number."""
 ORDINARY_FLAGS = frozenset({"", "N", "L", "H", "LL", "HH"})
 """Instrument flags that only repeat its own limits; ours decide. Any other (A, <, > off scale, W ...) holds the result.
 """
@@ -110,7 +117,7 @@ class Measured:
     text: str
     quantity: Quantity | None
     value_type: str
-    """numeric, qualitative, titre or text."""
+    """numeric, ratio, qualitative, titre or text."""
     unit_expected: bool = True
     """False: the instrument sent a unit other than its channel's, so the number may not be compared."""
     raw_unit: str | None = None
@@ -155,8 +162,10 @@ def judge(
     """Everything that one value alone decides; `across` adds what several decide together."""
     reasons: list[Reason] = list(_instrument_reasons(measured))
     comparable = measured.quantity if measured.unit_expected else None
-    if measured.value_type == "numeric" and measured.quantity is None:
+    if measured.value_type in MEASURED_IN_NUMBERS and measured.quantity is None:
         reasons.append(Reason("no_number", holds=True, fields={"text": measured.text[:40]}))
+    if measured.value_type == "titre" and not _is_titre(measured.text):
+        reasons.append(Reason("no_titre", holds=True, fields={"text": measured.text[:40]}))
     if bounds is None:
         reasons.append(Reason("no_range", holds=False))
     elif bounds.open:
@@ -178,6 +187,11 @@ def judge(
             versions[name] = {"id": data.id, "version": data.version, "state": data.state}
     draft = (bounds is not None and bounds.draft) or (critical is not None and critical.draft)
     return Verdict(flag, crossed is not None, draft, change, tuple(reasons), versions)
+
+
+def _is_titre(text: str) -> bool:
+    """Without a text it is missing, which is said apart."""
+    return not text or read_titre(text) is not None or read_polarity(text) is not None
 
 
 def _instrument_reasons(measured: Measured) -> Iterable[Reason]:
@@ -231,9 +245,26 @@ def _text_flag(text: str, normal: str) -> Flag:
     if titre is not None and limit is not None:
         return _titre_flag(titre, limit)
     found, expected = read_polarity(text), read_polarity(normal)
-    if found is None or expected is None:
+    if expected is None:
+        return _span_flag(text, normal)
+    if found is None:
         return Flag.NONE
     return Flag.NORMAL if found is expected else Flag.ABNORMAL
+
+
+def _span_flag(text: str, normal: str) -> Flag:
+    """Against a normal of several grades (``-～±``) or of a count in the field (``0-5/HPF``): only what is certain."""
+    count, counts = scale.field_count(text), scale.field_count(normal)
+    if count is not None and counts is not None and count[0] == counts[0]:
+        value, inside = count[1], counts[1]
+    else:
+        grade, grades = scale.grade_of(text), scale.normal_grades(normal)
+        if grade is None or grades is None:
+            return Flag.NONE
+        value, inside = grade, grades
+    if value.inside(inside):
+        return Flag.NORMAL
+    return Flag.ABNORMAL if value.apart(inside) else Flag.NONE
 
 
 def _titre_flag(titre: Titre, limit: Titre) -> Flag:
@@ -278,12 +309,14 @@ def judge_delta(
 ) -> tuple[Decimal | None, Reason | None]:
     """Change in percent of the previous value, and the reason if it exceeds `limit` within its window.
 
-    Absent when there is no previous number, when it is zero, or when either has a comparator.
+    No percentage when there is no previous number, when it is zero, or when either has a sign. With a sign the change
+    is what both may stand for: beyond the limit for certain, within it for certain, or held for a person to look at;
+    the same sign and bound as before say nothing of a change.
     """
     if quantity is None or previous is None or previous.quantity is None:
         return None, None
     if quantity.comparator or previous.quantity.comparator:
-        return None, None
+        return None, _delta_of_bounds(quantity, taken_at, previous, limit)
     before = previous.quantity.number
     difference = quantity.number - before
     percent = None if before == 0 else difference * 100 / abs(before)
@@ -297,6 +330,24 @@ def judge_delta(
         return percent, None
     fields = {"percent": None if percent is None else str(percent), "difference": str(difference)}
     return percent, Reason("delta", holds=True, fields=fields)
+
+
+def _delta_of_bounds(
+    quantity: Quantity, taken_at: datetime | None, previous: Previous, limit: DeltaLimit | None
+) -> Reason | None:
+    before = previous.quantity
+    if limit is None or before is None or quantity == before:
+        return None
+    if taken_at is None or not timedelta(0) <= taken_at - previous.at <= limit.window:
+        return None
+    now, earlier = scale.span_of(quantity), scale.span_of(before)
+    share = scale.percent(now, earlier)
+    beyond = [] if limit.absolute is None else [scale.difference(now, earlier).exceeds(limit.absolute)]
+    beyond += [] if limit.percent is None else [None if share is None else share.exceeds(limit.percent)]
+    fields = {"previous": f"{before.comparator or ''}{before.number:f}"}
+    if any(beyond):
+        return Reason("delta", holds=True, fields={"percent": None, "difference": None, **fields})
+    return Reason("delta_unsure", holds=True, fields=fields) if None in beyond else None
 
 
 def across(numbers: Mapping[str, Decimal], checks: Iterable[Plausibility]) -> dict[str, list[Reason]]:

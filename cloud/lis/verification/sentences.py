@@ -15,7 +15,7 @@ from cloud.web.i18n import mark as N_
 Names = Mapping[str, str]
 """What a test is called on the page, by code."""
 
-_UNITS = {"difference": "", "percent": "%", "rate": N_("/天"), "percent_rate": N_("%/天")}
+_UNITS = {"difference": "", "percent": "%", "rate": N_("/天"), "percent_rate": N_("%/天"), "steps": N_(" 级")}
 _SIDES = {"both": N_("变化"), "up": N_("升高"), "down": N_("降低")}
 _QC = {
     "in_control": N_("在控"),

@@ -53,6 +53,15 @@ def read_polarity(text: str | None) -> Polarity | None:
     return None
 
 
+_RATIO = re.compile(r"^\s*(<=|>=|<|>|≤|≥)?\s*(\d+(?:\.\d+)?)\s*[:：∶/]\s*1(?:\.0+)?\s*$")
+
+
+def read_ratio(text: str | None) -> str | None:
+    """``1.5:1`` and ``1.5/1`` as ``1.5``, its sign kept; None for anything else (``1:80`` is a titre, no ratio)."""
+    match = _RATIO.match(text or "")
+    return None if match is None else f"{_SAME_SIGN.get(match[1], match[1]) or ''}{match[2]}"
+
+
 def convert(text: str, factor: Decimal, decimals: int | None) -> tuple[str, Quantity | None]:
     """The value in the catalogue's unit: printed text and number.
 
