@@ -11,8 +11,8 @@ from cloud.kit.db import begin
 from cloud.lis.autoverify import live, starting
 from cloud.lis.results.service import ingest
 from tests.support.bench import observed, set_up
-from tests.support.screens import DESK, chromium, too_wide
-from tests.support.site import PASSWORD, Site, hire_cast, running_site
+from tests.support.screens import at_the_desk, too_wide
+from tests.support.site import Site, hire_cast, running_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.req("LIS-6", "LIS-18")]
 
@@ -26,20 +26,8 @@ def site(database: str) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
-    """The head at the workstation; whatever the browser complains about fails the test."""
-    complaints: list[str] = []
-    with chromium() as browser:
-        page = browser.new_context(viewport=DESK).new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{site.base_url}/staff/sign-in")
-        expect(page.locator("[name=login]")).to_be_focused()
-        page.keyboard.type("director")
-        page.keyboard.press("Tab")
-        page.keyboard.type(PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/staff")
+    with at_the_desk(site.base_url, "director") as page:
         yield page
-    assert complaints == []
 
 
 def scanned() -> str:

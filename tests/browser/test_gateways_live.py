@@ -13,8 +13,8 @@ from cloud.kit import clock
 from cloud.kit.db import begin
 from protocols.uplink.envelope import GatewayState, LinkState, state_topic, up_topic
 from tests.support.gateways import EPOCH, MORNING, envelope, registered
-from tests.support.screens import DESK, chromium, too_wide
-from tests.support.site import PASSWORD, Site, hire_cast, running_site
+from tests.support.screens import at_the_desk, too_wide
+from tests.support.site import Site, hire_cast, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -29,13 +29,7 @@ def site(database: str) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
-    with chromium() as browser:
-        page = browser.new_page(viewport=DESK, base_url=site.base_url)  # type: ignore[arg-type]
-        page.goto("/staff/sign-in")
-        page.fill("[name=login]", "field_engineer")
-        page.fill("[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/staff")
+    with at_the_desk(site.base_url, "field_engineer") as page:
         yield page
 
 

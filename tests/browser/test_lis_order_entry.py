@@ -11,8 +11,8 @@ from playwright.sync_api import Page, expect
 from cloud.hospital.service import ensure_department
 from cloud.kit.db import begin
 from tests.support.lab import open_lab
-from tests.support.screens import DESK, chromium
-from tests.support.site import PASSWORD, Site, hire_cast, running_site
+from tests.support.screens import at_the_desk
+from tests.support.site import Site, hire_cast, running_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.req("LIS-1", "LIS-2", "LIS-18")]
 
@@ -27,13 +27,7 @@ def site(database: str) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
-    with chromium() as browser:
-        page = browser.new_page(viewport=DESK, base_url=site.base_url)  # type: ignore[arg-type]
-        page.goto("/staff/sign-in")
-        page.fill("[name=login]", "technician")
-        page.fill("[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/staff")
+    with at_the_desk(site.base_url, "technician") as page:
         yield page
 
 

@@ -13,8 +13,8 @@ from cloud.lis.reports.model import Report
 from cloud.lis.results.service import ingest
 from cloud.lis.specimens.model import Specimen
 from tests.support.bench import Bench, observed, set_up
-from tests.support.screens import DESK, chromium, too_wide
-from tests.support.site import PASSWORD, Site, hire_cast, running_site
+from tests.support.screens import at_the_desk, too_wide
+from tests.support.site import Site, hire_cast, running_site
 
 pytestmark = pytest.mark.browser
 
@@ -28,23 +28,8 @@ def site(database: str) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
-    """A reviewer at the workstation; whatever the browser complains about fails the test."""
-    complaints: list[str] = []
-    with chromium() as browser:
-        context = browser.new_context(viewport=DESK)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(f"{site.base_url}/staff/sign-in")
-        expect(page.locator("[name=login]")).to_be_focused()
-        page.keyboard.type("reviewer")
-        page.keyboard.press("Tab")
-        page.keyboard.type(PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/staff")
+    with at_the_desk(site.base_url, "reviewer") as page:
         yield page
-        context.close()
-    assert [each for each in complaints if "409" not in each and "404" not in each] == []
 
 
 def specimens(*wanted: dict[str, str]) -> list[Specimen]:

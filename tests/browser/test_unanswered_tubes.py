@@ -14,8 +14,8 @@ from cloud.lis.results.service import MessageSource, ingest
 from protocols.model import UnansweredQuery
 from protocols.uplink.asking import NoOrder
 from tests.support.lab import GATEWAY, labelled, open_lab
-from tests.support.screens import DESK, PHONE, chromium, too_wide
-from tests.support.site import PASSWORD, Site, hire_cast, running_site
+from tests.support.screens import PHONE, at_the_desk, too_wide
+from tests.support.site import Site, hire_cast, running_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.req("GW-7", "UX-1")]
 PAGE = "/staff/lis/worklists/unanswered"
@@ -30,13 +30,7 @@ def site(database: str) -> Iterator[Site]:
 
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
-    with chromium() as browser:
-        page = browser.new_page(viewport=DESK, base_url=site.base_url)  # type: ignore[arg-type]
-        page.goto("/staff/sign-in")
-        page.fill("[name=login]", "technician")
-        page.fill("[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/staff")
+    with at_the_desk(site.base_url, "technician") as page:
         yield page
 
 

@@ -92,7 +92,7 @@ def check_condition(program: Program, operands: Mapping[str, str], *, questions:
 
 
 def cycle(reads: Mapping[str, tuple[str, ...]], start: str) -> tuple[str, ...]:
-    """A way from `start` back to itself along what each calculated test reads; () when there is none."""
+    """A way from `start` back to itself along what each (a calculated test, a rule) reads; () when there is none."""
     seen: set[str] = set()
 
     def follow(at: str, way: tuple[str, ...]) -> tuple[str, ...]:

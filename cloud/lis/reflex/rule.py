@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from cloud.lis.calculation.checking import check_condition
+from cloud.lis.calculation.checking import check_condition, cycle
 from cloud.lis.calculation.engine import CannotCalculate, Facts, holds
 from cloud.lis.calculation.formula import Fault, KnownTest, program_of
 from cloud.lis.calculation.language import QUESTIONS, Call, FormulaError, Name, walk
@@ -99,23 +99,10 @@ def circle(rule: Rule, others: Mapping[str, tuple[tuple[str, ...], tuple[str, ..
     """Codes of rules that would order one another round and round; () when none. `others`: (judged, added) by code."""
     every = {**others, code: (tuple(rule.judges), rule.tests if rule.act == Act.ADD else ())}
     edges = {
-        name: [other for other, (reads, _) in every.items() if set(added) & set(reads)]
+        name: tuple(other for other, (reads, _) in every.items() if set(added) & set(reads))
         for name, (_, added) in every.items()
     }
-    seen: set[str] = set()
-
-    def follow(at: str, way: tuple[str, ...]) -> tuple[str, ...]:
-        for each in edges.get(at, ()):
-            if each == code:
-                return (*way, each)
-            if each not in seen:
-                seen.add(each)
-                found = follow(each, (*way, each))
-                if found:
-                    return found
-        return ()
-
-    return follow(code, (code,))
+    return cycle(edges, code)
 
 
 def applies(rule: Rule, facts: Facts) -> bool:
