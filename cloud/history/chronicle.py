@@ -13,7 +13,7 @@ from cloud.history.patients import Previous, Visit
 from cloud.history.reporting import Reporting
 from cloud.history.story import Row, Signatures, Story, Tube
 from cloud.history.trail import Trail
-from cloud.history.verdicts import Judged, Verdicts, decision_text, with_age
+from cloud.history.verdicts import JUDGED_COLUMNS, Judged, Verdicts, decision_text, with_age
 from cloud.history.wire import Said
 from cloud.history.world import Analyzer, World
 from cloud.kit.clock import hospital_zone
@@ -23,12 +23,14 @@ from cloud.lis.results.model import IngestedMessage, Result, ResultSheet
 from cloud.lis.specimens.model import Specimen, SpecimenBarcode, SpecimenEvent
 
 _RESULT = (
-    "id created_at order_item_id specimen_id person_id test_id instrument_id inbox_id ordinal channel_code raw_value"
-    " raw_unit value_text number comparator unit flag critical sensitive draft held range_id range_low range_high"
-    " range_text decision previous_result_id previous_value previous_at delta_percent instrument_flags details run"
-    " observed_at observed_at_raw received_at state chosen entered_by reviewed_by reviewed_by_name reviewed_at"
-    " released_by released_by_name released_at source"
+    "id order_item_id ordinal raw_value decision held previous_result_id previous_value previous_at delta_percent"
+    " test_id unit sensitive channel_code raw_unit"
+    f" {JUDGED_COLUMNS} instrument_flags"
+    " created_at specimen_id person_id instrument_id inbox_id details run observed_at observed_at_raw received_at state"
+    " chosen entered_by reviewed_by reviewed_by_name reviewed_at released_by released_by_name released_at source"
 )
+"""What a value has alone, what the test and the channel say, what the verdict says, what the tube's values share."""
+_NO_PREVIOUS = "\t".join((NULL, NULL, NULL))
 DIAGNOSES = ("健康查体", "发热待查", "慢性肾脏病", "高血压", "2型糖尿病", "腹痛待查", "肝功能异常", "贫血待查", "胸痛")
 
 
@@ -56,14 +58,16 @@ class Chronicle:
             "id created_at number person_id department_id campus_id source placer_number priority state ordered_at"
             " ordered_by visit_number diagnosis",
         )
-        self.items = Sheet(OrderItem, "id created_at order_id test_id panel_id specimen_id state position")
+        self.items = Sheet(OrderItem, "id position test_id panel_id created_at order_id specimen_id state")
+        self._ordered: dict[tuple[str, tuple[str, ...]], str] = {}
+        self._channels: dict[tuple[str, str], str] = {}
         self.specimens = Sheet(
             Specimen,
             "id created_at accession barcode order_id person_id campus_id tube_id specimen_type priority state"
             " collected_at collected_by received_at received_by replaces_id",
         )
         self.barcodes = Sheet(SpecimenBarcode, "barcode specimen_id bound_at")
-        self.events = Sheet(SpecimenEvent, "id specimen_id type at by place reason_code")
+        self.events = Sheet(SpecimenEvent, "id specimen_id type at by place reason_code recorded_at")
         self.inbox = Sheet(
             InboxMessage,
             "id gateway epoch link sequence received_at stored_at driver driver_version raw sha256 items sender"
@@ -129,14 +133,10 @@ class Chronicle:
         made = Tube(tube, specimen, accession, collected, received, bench)
         item_state = ("ordered", "collected", "received", "resulted", "resulted", "released")[stage]
         state = ("printed", "collected", "received", "received", "received", "done")[stage]
-        for code in codes:
-            item = self._trail.id(printed)
+        shared = "\t".join((moment(printed), story.order_id, specimen, item_state))
+        for code, item in zip(codes, self._trail.ids(printed, len(codes)), strict=True):
             made.items[code] = item
-            panel = next((world.panels[each][0] for each in panels if code in world.panels[each][2]), NULL)
-            self.items.add(
-                item, moment(printed), story.order_id, world.tests[code].id, panel, specimen, item_state,
-                str(position),
-            )  # fmt: skip
+            self.items.add(item, str(position), self._ordered_as(code, panels), shared)
             position += 1
         done_at = self._measure(story, made, stage) if stage >= 3 else received
         if stage == 5:
@@ -149,7 +149,7 @@ class Chronicle:
         )  # fmt: skip
         self.barcodes.add(accession, specimen, moment(printed))
         for what, when, by, where in steps:
-            self.events.add(self._trail.id(when), specimen, what, moment(when), by, where, NULL)
+            self.events.add(self._trail.id(when), specimen, what, moment(when), by, where, NULL, moment(when))
         told = {
             "order_id": story.order_id, "person_id": story.person, "accession": accession, "priority": story.priority,
         }  # fmt: skip
@@ -157,6 +157,25 @@ class Chronicle:
             self._trail.fact("lis.specimens.specimen_received", received, specimen, told)
         self.written["specimens"] += 1
         return position
+
+    def _ordered_as(self, code: str, panels: tuple[str, ...]) -> str:
+        """The columns of test and panel."""
+        found = self._ordered.get((code, panels))
+        if found is None:
+            world = self._world
+            panel = next((world.panels[each][0] for each in panels if code in world.panels[each][2]), NULL)
+            found = self._ordered[code, panels] = f"{world.tests[code].id}\t{panel}"
+        return found
+
+    def _measured_as(self, code: str, analyzer: Analyzer | None) -> str:
+        """The columns of test and channel."""
+        key = (code, analyzer.link if analyzer else "")
+        found = self._channels.get(key)
+        if found is None:
+            test, channel = self._world.tests[code], analyzer.channels[code] if analyzer else None
+            named = (NULL, NULL) if channel is None else (channel.code, channel.unit)
+            found = self._channels[key] = "\t".join((test.id, test.unit, test.sensitive, *named))
+        return found
 
     def _stage(self, story: Story) -> int:
         """0 printed, 1 collected, 2 received, 3 measured, 4 reviewed, 5 released."""
@@ -203,8 +222,9 @@ class Chronicle:
             )
         if stage == 5:
             self._reporting.report(story, tube, rows, signed, critical)
+            seen = moment(observed)
             for row in rows:
-                patient.last[row.code] = Previous(row.id, row.judged.text, row.judged.number, observed)
+                patient.last[row.code] = Previous(row.id, row.judged.text, row.judged.number, observed, seen)
         return released
 
     def _message(
@@ -255,7 +275,7 @@ class Chronicle:
         signed: Signatures,
         age: int,
     ) -> list[Row]:
-        world, last = self._world, story.visit.patient.last
+        last = story.visit.patient.last
         extra = self._verdicts.together(judged)
         at, seen = moment(arrived), text_of(observed if analyzer else None)
         state = "released" if signed.released else "reviewed" if signed.reviewed else "received"
@@ -267,31 +287,27 @@ class Chronicle:
         )  # fmt: skip
         instrument, entered = (analyzer.id, NULL) if analyzer else (NULL, str(tube.bench.id))
         stamp = tube.stamp if analyzer else NULL
-        details = json_text(tube.details)
+        shared = "\t".join((
+            at, tube.specimen, story.person, instrument, inbox, json_text(tube.details), "1", seen, stamp, at, state,
+            "t", entered, *review, *release, "instrument" if analyzer else "typed",
+        ))  # fmt: skip
         rows: list[Row] = []
-        for ordinal, (code, value) in enumerate(judged.items()):
-            test, previous = world.tests[code], last.get(code)
+        for ordinal, ((code, value), id_) in enumerate(
+            zip(judged.items(), self._trail.ids(arrived, len(judged)), strict=True)
+        ):
+            previous = last.get(code)
             percent, verdict = self._verdicts.changed(code, value, previous, observed)
             if code in extra:
                 verdict = (verdict or value.verdict).with_reasons(extra[code])
             decision, held = value.decision, value.held
             if verdict is not None:
                 decision, held = decision_text(verdict), verdict.held
-            channel = analyzer.channels[code] if analyzer else None
-            before = (NULL, NULL, NULL) if previous is None else (
-                previous.result_id, previous.text, moment(previous.at)
-            )  # fmt: skip
-            row = Row(self._trail.id(arrived), code, value, previous)
-            rows.append(row)
+            before = _NO_PREVIOUS if previous is None else previous.columns
+            rows.append(Row(id_, code, value, previous))
             self.results.add(
-                row.id, at, tube.items[code], tube.specimen, story.person, test.id, instrument, inbox,
-                str(ordinal), channel.code if channel else NULL, raw[code] if channel else NULL,
-                channel.unit if channel else NULL, value.text, text_of(value.number), text_of(value.comparator),
-                test.unit, value.flag, "t" if value.critical else "f", test.sensitive,
-                "t" if value.draft else "f", "t" if held else "f", *value.range_columns,
-                with_age(decision, age), *before, percent,
-                f'["{value.letter}"]' if channel else "[]", details, "1", seen, stamp, at, state, "t", entered,
-                *review, *release, "instrument" if channel else "typed",
+                id_, tube.items[code], str(ordinal), raw[code] if analyzer else NULL, with_age(decision, age),
+                "t" if held else "f", before, percent, self._measured_as(code, analyzer), value.columns,
+                f'["{value.letter}"]' if analyzer else "[]", shared,
             )  # fmt: skip
         self.written["results"] += len(rows)
         return rows

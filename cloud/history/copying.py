@@ -21,6 +21,7 @@ from cloud.kit.db import Base
 
 NULL = r"\N"
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def text_of(value: Any) -> str:
@@ -50,7 +51,7 @@ def moment(value: datetime) -> str:
 
 
 def json_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("\\", r"\\")
+    return _JSON(value).replace("\\", r"\\")
 
 
 class Sheet:
@@ -75,15 +76,17 @@ class Sheet:
     def add(self, *texts: str) -> None:
         self._lines.append("\t".join(texts) + self._tail)
 
-    def take(self) -> str:
+    def take(self) -> bytes:
         """What was added since the last time, for COPY."""
         text = "".join(self._lines)
         self._lines.clear()
-        return text
+        return text.encode()
 
-    def statement(self) -> sql.Composed:
+    def statement(self, *, frozen: bool = False) -> sql.Composed:
+        """`frozen`: into a table emptied in this very transaction; its rows need no vacuum later."""
         columns = sql.SQL(", ").join(map(sql.Identifier, self.columns))
-        return sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(self.table), columns)
+        form = sql.SQL("COPY {} ({}) FROM STDIN" + (" (FREEZE)" if frozen else ""))
+        return form.format(sql.Identifier(self.table), columns)
 
 
 def default_of(column: Column[Any]) -> Any:
@@ -110,6 +113,36 @@ def put_indexes_aside(connection: Connection[Any], tables: Iterable[str]) -> lis
     for name, _ in rows:
         connection.execute(sql.SQL("DROP INDEX {}").format(sql.SQL(name)))
     return [definition for _, definition in rows]
+
+
+def begin_anew(connection: Connection[Any], tables: Iterable[str]) -> set[str]:
+    """Truncate those of `tables` that hold nothing; their names.
+
+    PostgreSQL then writes each row once: it may be frozen from the beginning, and with `wal_level = minimal` it goes
+    past the log. Tables that refer to a truncated one must be truncated with it: all of them are empty, or none is.
+    """
+    emptied: set[str] = set()
+    for table in tables:
+        if table in emptied:
+            continue
+        family = [row[0] for row in connection.execute(_FAMILY, [table]).fetchall()]
+        names = [sql.Identifier(each) for each in family]
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.SQL(", ").join(names)))
+        queries = [sql.SQL("EXISTS (SELECT 1 FROM {})").format(each) for each in names]
+        row = connection.execute(sql.SQL("SELECT {}").format(sql.SQL(" OR ").join(queries))).fetchone()
+        if row is not None and not row[0]:
+            connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(names)))
+            emptied |= set(family)
+    return emptied
+
+
+_FAMILY = """
+    WITH RECURSIVE family AS (
+        SELECT %s::regclass::oid AS id
+        UNION SELECT c.conrelid FROM pg_constraint c JOIN family ON c.confrelid = family.id WHERE c.contype = 'f'
+    )
+    SELECT relname FROM family JOIN pg_class ON pg_class.oid = family.id ORDER BY 1
+"""
 
 
 def skip_references(connection: Connection[Any]) -> bool:

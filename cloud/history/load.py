@@ -6,7 +6,9 @@ there.
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +27,7 @@ from cloud.gateways.model import GatewayStatus, LinkCursor
 from cloud.gateways.service import register_gateway
 from cloud.history import draws, values
 from cloud.history.chronicle import Chronicle
-from cloud.history.copying import Sheet, put_indexes_aside, skip_references, text_of
+from cloud.history.copying import Sheet, begin_anew, put_indexes_aside, skip_references, text_of
 from cloud.history.patients import Patient, Visit, plan
 from cloud.history.verdicts import Channel, Verdicts
 from cloud.history.world import Analyzer, Place, Signer, Tested, World
@@ -49,7 +51,8 @@ GATEWAY = "history-box"
 BATCH = 500
 """Orders in one round of COPY."""
 LANES = 8
-"""Patients are dealt to so many processes; the history does not depend on how many processors there are."""
+"""Patients are dealt to so many lanes, which the processes share: how many there are changes no value."""
+NEVER_TRUNCATED = {"audit_entry", "audit_chain"}
 FEW = 5_000
 """Orders that are drawn in one process and go past the indexes as they are."""
 A_DAY = 2_700
@@ -105,6 +108,7 @@ def run(
     seconds = {"plan": time.perf_counter() - started}
     lanes = [
         _Lane(
+            lane,
             Chronicle(
                 world,
                 verdicts,
@@ -216,11 +220,15 @@ def _panels(session: Session) -> dict[str, tuple[str, str, frozenset[str]]]:
 
 # ---------------------------------------------------------------------- rows on their way
 
+Batch = tuple[int, list[bytes], dict[str, int]]
+"""Number of the lane, the texts for COPY of each sheet, what the lane has written so far."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Lane:
     """A share of the patients with their visits, drawn by one process from beginning to end."""
 
+    number: int
     chronicle: Chronicle
     visits: list[Visit]
 
@@ -229,14 +237,11 @@ class _Lane:
         for first in range(0, len(self.visits), BATCH):
             for visit in self.visits[first : first + BATCH]:
                 self.chronicle.write(visit)
-            yield [each.take() for each in self.chronicle.sheets()], dict(self.chronicle.written)
+            yield self.number, [each.take() for each in self.chronicle.sheets()], dict(self.chronicle.written)
         cursors = Sheet(LinkCursor, "gateway epoch link applied_through")
         for link, sequence in self.chronicle.sequences.items():
             cursors.add(GATEWAY, self.chronicle.epoch, link, str(sequence))
-        yield [*("" for _ in self.chronicle.sheets()), cursors.take()], dict(self.chronicle.written)
-
-
-Batch = tuple[list[str], dict[str, int]]
+        yield self.number, [*(b"" for _ in self.chronicle.sheets()), cursors.take()], dict(self.chronicle.written)
 
 
 def _copy(
@@ -245,21 +250,22 @@ def _copy(
     big = orders > FEW
     sheets = [*lanes[0].chronicle.sheets(), Sheet(LinkCursor, "gateway epoch link applied_through")]
     tables = [each.table for each in (*people, *sheets)]
-    streams = [_beside(each) for each in lanes] if big else [each.batches() for each in lanes]
+    streams = _beside(lanes, max(2, os.cpu_count() or 1)) if big else [each.batches() for each in lanes]
     written: dict[int, dict[str, int]] = {}
     url = libpq_url(engine().url.render_as_string(hide_password=False))
     with psycopg.connect(url) as connection:
         skip_references(connection)
+        anew = begin_anew(connection, [each for each in tables if each not in NEVER_TRUNCATED]) if big else set()
         aside = put_indexes_aside(connection, tables) if big else []
         at = said = time.perf_counter()
         counts = {"patients": 0}
         for sheet in people:
             rows = sheet.take()
-            counts["patients"] += rows.count("\n") * (sheet is people[0])
-            _send(connection, sheet, rows)
-        for lane, (texts, so_far) in _in_turns(streams):
+            counts["patients"] += rows.count(b"\n") * (sheet is people[0])
+            _send(connection, sheet, rows, anew)
+        for lane, texts, so_far in _in_turns(streams):
             for sheet, rows in zip(sheets, texts, strict=False):
-                _send(connection, sheet, rows)
+                _send(connection, sheet, rows, anew)
             written[lane] = so_far
             if time.perf_counter() - said > 10:
                 said = time.perf_counter()
@@ -279,43 +285,49 @@ def _copy(
     return counts | {name: sum(each[name] for each in written.values()) for name in written[0]}
 
 
-def _in_turns(streams: list[Iterator[Batch]]) -> Iterator[tuple[int, Batch]]:
-    left = dict(enumerate(streams))
+def _in_turns(streams: Sequence[Iterator[Batch]]) -> Iterator[Batch]:
+    """One batch of each, again and again, so that rows lie about in the order of their time."""
+    left = list(streams)
     while left:
-        for lane in list(left):
-            batch = next(left[lane], None)
-            if batch is None:
-                del left[lane]
+        for stream in list(left):
+            if (batch := next(stream, None)) is None:
+                left.remove(stream)
             else:
-                yield lane, batch
+                yield batch
 
 
-def _send(connection: psycopg.Connection[Any], sheet: Sheet, rows: str) -> None:
+def _send(connection: psycopg.Connection[Any], sheet: Sheet, rows: bytes, anew: set[str]) -> None:
     if rows:
-        with connection.cursor().copy(sheet.statement()) as copy:
+        with connection.cursor().copy(sheet.statement(frozen=sheet.table in anew)) as copy:
             copy.write(rows)
 
 
-def _beside(lane: _Lane) -> Iterator[Batch]:
-    """The lane's batches, drawn in a process of its own, a few ahead."""
+def _beside(lanes: Sequence[_Lane], processes: int) -> list[Iterator[Batch]]:
+    """The lanes' batches, drawn by so many processes beside this one, a few ahead; verdicts are shared within one."""
+    gc.collect()
+    gc.freeze()
     context = get_context("fork")  # nothing is sent over: the plan is there already
-    queue: Any = context.Queue(maxsize=3)
-    process = context.Process(target=_draw, args=(lane, queue), daemon=True)
-    process.start()
-
-    def batches() -> Iterator[Batch]:
-        while (batch := queue.get()) is not None:
-            if isinstance(batch, str):
-                raise RuntimeError(batch)
-            yield batch
-        process.join()
-
-    return batches()
+    streams = []
+    for first in range(min(processes, len(lanes))):
+        queue: Any = context.Queue(maxsize=3)
+        process = context.Process(target=_draw, args=(lanes[first::processes], queue), daemon=True)
+        process.start()
+        streams.append(_received(queue))
+    gc.unfreeze()
+    return streams
 
 
-def _draw(lane: _Lane, queue: Any) -> None:
+def _received(queue: Any) -> Iterator[Batch]:
+    while (batch := queue.get()) is not None:
+        if isinstance(batch, str):
+            raise RuntimeError(batch)
+        yield batch
+
+
+def _draw(lanes: Sequence[_Lane], queue: Any) -> None:
+    gc.disable()  # rows are no cycles, and looking through all patients for some again and again takes its time
     try:
-        for batch in lane.batches():
+        for batch in _in_turns([each.batches() for each in lanes]):
             queue.put(batch)
         queue.put(None)
     except Exception:  # outer loop of the process: the one that copies must hear of it

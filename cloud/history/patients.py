@@ -42,6 +42,12 @@ class Previous:
     text: str
     number: Decimal | None
     at: datetime
+    at_text: str
+    """The same for COPY."""
+
+    @property
+    def columns(self) -> str:
+        return f"{self.result_id}\t{self.text}\t{self.at_text}"
 
 
 @dataclass(slots=True)

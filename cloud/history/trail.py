@@ -46,3 +46,8 @@ class Trail:
 
     def id(self, at: datetime) -> str:
         return draws.uuid_at(self._random, (at - _EPOCH) // _MILLISECOND)
+
+    def ids(self, at: datetime, count: int) -> list[str]:
+        """So many of one moment."""
+        random, at_ms = self._random, (at - _EPOCH) // _MILLISECOND
+        return [draws.uuid_at(random, at_ms) for _ in range(count)]

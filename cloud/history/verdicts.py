@@ -38,9 +38,12 @@ class Channel:
     factor: Decimal
 
 
+JUDGED_COLUMNS = "value_text number comparator flag critical draft range_id range_low range_high range_text"
+
+
 @dataclass(slots=True)
 class Judged:
-    """One value with its verdict; the texts are ready for COPY."""
+    """One value with its verdict; `decision` and `columns` are ready for COPY."""
 
     text: str
     number: Decimal | None
@@ -50,8 +53,8 @@ class Judged:
     draft: bool
     held: bool
     decision: str
-    range_columns: tuple[str, str, str, str]
-    """Id, low, high, printed."""
+    columns: str
+    """`JUDGED_COLUMNS`, with tabs between them."""
     range_printed: str
     letter: str
     """What the instrument itself would say: N, H or L."""
@@ -150,23 +153,25 @@ class Verdicts:
         verdict = replace(verdict, versions={**verdict.versions, "facts": bands.facts})
         bounds = bands.bounds
         printed = range_text(bounds)
-        columns = (
-            (NULL, NULL, NULL, text_of(printed))
-            if bounds is None
-            else (bounds.id, text_of(bounds.low), text_of(bounds.high), text_of(printed))
-        )
+        low, high = (None, None) if bounds is None else (bounds.low, bounds.high)
+        number, comparator = (None, None) if quantity is None else (quantity.number, quantity.comparator)
+        flag, critical, draft = str(verdict.flag), verdict.critical, verdict.draft
+        columns = [
+            text, *map(text_of, (number, comparator)), flag, *map(text_of, (critical, draft)),
+            NULL if bounds is None else bounds.id, *map(text_of, (low, high, printed)),
+        ]  # fmt: skip
         return Judged(
             text=text,
-            number=quantity.number if quantity else None,
-            comparator=quantity.comparator if quantity else None,
-            flag=str(verdict.flag),
-            critical=verdict.critical,
-            draft=verdict.draft,
+            number=number,
+            comparator=comparator,
+            flag=flag,
+            critical=critical,
+            draft=draft,
             held=verdict.held,
             decision=decision_text(verdict),
-            range_columns=columns,
+            columns="\t".join(columns),
             range_printed=printed,
-            letter=str(verdict.flag)[:1] if str(verdict.flag) in ("N", "L", "H", "LL", "HH") else "N",
+            letter=flag[:1] if flag in ("N", "L", "H", "LL", "HH") else "N",
             measured=measured,
             verdict=verdict,
         )

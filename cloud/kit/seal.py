@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cloud.config import settings
 from cloud.kit import clock, seal_file
-from cloud.kit.audit import AuditSeal, AuditSealHead
+from cloud.kit.audit import AuditSeal
 from cloud.kit.jobs import Begin, job
 
 LOCK = 7_310_002
@@ -39,6 +39,13 @@ _TAKE_HEADS = text(
     """
 )
 """Chains that a writer holds now are left for the next run: sealer and writers must never wait in a circle."""
+_KEEP_HEADS = text(
+    """
+    INSERT INTO audit_seal_head (seal_number, kind, aggregate_id, number, hash)
+    SELECT CAST(:seal AS bigint), * FROM unnest(CAST(:kinds AS text[]), CAST(:aggregate_ids AS text[]),
+                                                CAST(:numbers AS bigint[]), CAST(:hashes AS bytea[]))
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +103,10 @@ def _make_seal(session: Session, place: Path) -> Sealed | None:
     )
     session.add(AuditSeal(number=number, at=at, root=root, line=line, written_at=None))
     session.flush()
+    kinds, aggregate_ids, numbers, digests = (list(each) for each in zip(*heads, strict=True))
     session.execute(
-        insert(AuditSealHead),
-        [
-            {"seal_number": number, "kind": kind, "aggregate_id": aggregate_id, "number": head_number, "hash": digest}
-            for kind, aggregate_id, head_number, digest in heads
-        ],
+        _KEEP_HEADS,
+        {"seal": number, "kinds": kinds, "aggregate_ids": aggregate_ids, "numbers": numbers, "hashes": digests},
     )
     return Sealed(number, len(heads), entries)
 

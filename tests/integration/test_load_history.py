@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 
+import psycopg
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from cloud import config
 from cloud.app import load_slices
 from cloud.gateways.model import InboxMessage
 from cloud.gateways.redecode.reading import driver_of, read
 from cloud.history import load
+from cloud.history.copying import begin_anew
 from cloud.history.patients import plan
 from cloud.history.values import draw
 from cloud.kit import verify
-from cloud.kit.db import begin
+from cloud.kit.db import begin, engine
+from cloud.kit.live import libpq_url
 from cloud.lis.orders.model import OrderItem
 from cloud.lis.reports.model import Report, ReportVersion
 from cloud.lis.reports.service import content_hash
@@ -112,3 +116,43 @@ def test_a_history_never_comes_into_production(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(load.NotInProduction):
         load.run(10)
     config.settings.cache_clear()
+
+
+@pytest.mark.req("LIS-8")
+def test_drawn_by_several_processes_and_frozen_on_the_way_it_is_the_same_history(
+    history: load.Loaded, database_server: DatabaseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = _told()
+    monkeypatch.setattr(load, "FEW", 0)
+    monkeypatch.setenv("XINGLIN_AUDIT_DIR", str(tmp_path))
+    with database_server.clone() as url, cloud_on(url, monkeypatch):
+        with begin() as session:
+            before = session.execute(text("SELECT indexname FROM pg_indexes ORDER BY 1")).all()
+        load.run(90, seed=7, days=20, until=UNTIL)
+        assert _told() == here
+        with begin() as session:
+            assert session.execute(text("SELECT indexname FROM pg_indexes ORDER BY 1")).all() == before
+        assert verify.verify(begin).intact
+
+
+def _told() -> list[tuple[object, ...]]:
+    columns = (Person.name, Specimen.barcode, Result.channel_code, Result.value_text, Result.received_at, Result.flag)
+    with begin() as session:
+        rows = session.execute(
+            select(*columns)
+            .join(Specimen, Specimen.id == Result.specimen_id)
+            .join(Person, Person.id == Result.person_id)
+            .order_by(Specimen.barcode, Result.ordinal)
+        )
+        return [tuple(row) for row in rows]
+
+
+@pytest.mark.req("LIS-8")
+def test_a_table_that_holds_something_is_never_emptied_for_speed(history: load.Loaded) -> None:
+    url = libpq_url(engine().url.render_as_string(hide_password=False))
+    with psycopg.connect(url) as connection:
+        emptied = begin_anew(connection, ["person", "lab_order", "lab_result", "lab_worksheet"])
+        counted = connection.execute("SELECT count(*) FROM lab_order").fetchone()
+        connection.rollback()
+    assert not {"person", "lab_order", "lab_result"} & emptied
+    assert counted == (history.counts["orders"],)
