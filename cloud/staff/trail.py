@@ -21,6 +21,7 @@ from cloud.kit.audit import AuditChain, AuditEntry
 from cloud.kit.errors import Invalid
 from cloud.staff.access import CurrentStaff
 from cloud.staff.model import StaffAccount
+from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 
 PAGE_SIZE = 50
@@ -163,6 +164,8 @@ def _shown(name: str, value: Any, may: bool) -> str:
         return "; ".join(f"{key}: {_shown(str(key), each, may or name in OPEN_FIELDS)}" for key, each in value.items())
     if isinstance(value, list):
         return ", ".join(_shown(name, each, may) for each in value)
+    if isinstance(value, bool) and (may or name in OPEN_FIELDS):
+        return _("是") if value else _("否")
     return shown_text(str(value), may or name in OPEN_FIELDS) or ""
 
 

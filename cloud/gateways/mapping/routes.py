@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from cloud.gateways.mapping import trial
 from cloud.gateways.model import InboxMessage
+from cloud.gateways.routes import STATES
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.instruments import service as instruments
@@ -75,6 +76,7 @@ def _page(
         "message": message,
         "trial": found,
         "verdicts": VERDICTS,
+        "states": STATES,
         "drivers": sorted(discover()),
     }
     return render(request, "gateways/mapping/trial.html", context)

@@ -8,6 +8,7 @@ import { isFilling, scanBox, scanned } from "./scan.js";
 const BURST_MS = 45;
 const SHORTEST_BARCODE = 4;
 const SEQUENCE_MS = 1200;
+const FIELD = "input:not([type=hidden]), select, textarea";
 
 let burst = "";
 let burstTimer = 0;
@@ -102,6 +103,7 @@ function press(target) {
     target.select?.();
   } else {
     target.click();
+    if (target.matches("details[open] > summary")) target.parentElement.querySelector(FIELD)?.focus();
   }
 }
 
