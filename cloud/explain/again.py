@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from cloud.gateways.model import InboxMessage
 from cloud.gateways.redecode.reading import driver_of, read
 from cloud.kit.errors import XinglinError
-from cloud.lis.catalog.model import CriticalLimit, ReferenceRange, Test
+from cloud.lis.catalog.model import CriticalLimit, ReferenceRange, Test, ValueType
 from cloud.lis.instruments.model import InstrumentChannel
+from cloud.lis.results.conversion import conversion_of
 from cloud.lis.results.model import Result
 from cloud.lis.verification import consistency, delta
 from cloud.lis.verification.rules import (
@@ -27,12 +28,12 @@ from cloud.lis.verification.rules import (
     across,
     judge,
 )
-from cloud.lis.verification.values import convert
+from cloud.lis.verification.values import convert, read_ratio
 from protocols.model import Quantity
 
 _REASONS = (
-    "instrument_flag no_value instrument_status unit_unexpected no_number no_range phase_unknown not_comparable"
-    " no_titre critical delta delta_unsure part_exceeds_whole differential_sum"
+    "instrument_flag no_value instrument_status unit_unexpected unit_converted no_number no_range phase_unknown"
+    " not_comparable no_titre critical delta delta_unsure part_exceeds_whole differential_sum"
 )
 ONE_BY_ONE = frozenset(_REASONS.split())
 """Reasons that `verification.rules` gives; a stored one of another kind was added by another slice and is printed."""
@@ -95,9 +96,11 @@ def conversion(session: Session, result: Result, test: Test) -> Check:
     )
     if channel is None:
         return Check("conversion", f"the channel {result.channel_code} is gone", None)
-    text, quantity = convert(result.raw_value, channel.factor, test.decimals)
+    factor = conversion_of(channel, result.raw_unit, test).factor
+    sent = (read_ratio(result.raw_value) if test.value_type == ValueType.RATIO else None) or result.raw_value
+    text, quantity = convert(sent, factor, test.decimals)
     number = None if quantity is None else quantity.number
-    says = f"{result.raw_value} {result.raw_unit or ''} x {channel.factor.normalize():f} = {text} {test.unit}"
+    says = f"{result.raw_value} {result.raw_unit or ''} x {factor.normalize():f} = {text} {test.unit}"
     return Check("conversion", says, text == result.value_text and number == result.number)
 
 
@@ -121,6 +124,8 @@ def verdict(session: Session, result: Result, test: Test, together: Mapping[str,
         value_type=test.value_type,
         unit_expected=result.unit == test.unit,
         raw_unit=result.raw_unit,
+        unit_wanted=result.details.get("unit_wanted", ""),
+        converted=result.details.get("converted", ""),
         instrument_flags=tuple(result.instrument_flags),
         status=result.details.get("status"),
         taken_at=result.observed_at,

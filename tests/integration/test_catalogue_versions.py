@@ -361,6 +361,18 @@ def test_the_delivered_catalogue_has_no_errors_and_each_fault_put_in_is_named(be
         new_range(bench, "TSH", sex="F", gestation_min_weeks=low, gestation_max_weeks=high)
     channel = session.scalars(select(InstrumentChannel).where(InstrumentChannel.code == "WBC")).one()
     instruments.map_channel(session, channel.instrument_id, Channel("WBC2", "WBC"), by="system")
+    of_test = {
+        bench.tests[code].id: channel
+        for code in ("CREA", "GLU", "K", "INR")
+        for channel in session.scalars(select(InstrumentChannel).where(InstrumentChannel.code == code))
+    }
+    crea, glu, potassium, inr = of_test.values()
+    crea.unit, crea.factor = "mg/dL", Decimal("88.4")  # as manuals print it: no finding
+    glu.unit, glu.factor, glu.also_units = "mg/dL", Decimal("0.55"), "mg/L，IU/L"
+    potassium.unit = "U/L"
+    inr.unit = "INR"  # a label beside a number without a unit
+    bench.tests["UACR"].unit = "mg/L"
+    new_range(bench, "CRP", low=None, high=None, text="<0.8 mg/dL")
     bench.tests["ALT"].decimals = None
     record.change(session, content.TEST, bench.tests["AST"].id, {"state": "retired"}, WRITER)
     found = {(each.subject, each.code) for each in checking.problems(session, on=today) if each.serious}
@@ -373,7 +385,15 @@ def test_the_delivered_catalogue_has_no_errors_and_each_fault_put_in_is_named(be
         ("ALT", "decimals_missing"),
         ("XN1", "channel_mapped_twice"),
         ("XN1", "channel_of_retired_test"),
+        ("XN1", "channel_factor_differs"),
+        ("XN1", "channel_unit_differs"),
+        ("UACR", "ratio_unit"),
+        ("CRP", "range_unit_differs"),
     }
+    details = {each.detail for each in checking.problems(session, on=today) if each.code.startswith("channel_")}
+    assert {"GLU mg/dL → GLU mmol/L: ×0.55 ≠ ×0.0555074", "GLU IU/L → GLU mmol/L"} <= details
+    assert "K U/L → K mmol/L" in details
+    assert not any("CREA" in each or "INR" in each for each in details)
     hints = {each.code for each in checking.problems(session, on=today) if not each.serious}
     assert {"tea_unset", "range_missing"} <= hints
 

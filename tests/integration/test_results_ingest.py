@@ -96,7 +96,65 @@ def test_a_unit_other_than_the_channels_is_held_and_not_compared(bench: Bench) -
     [result] = results_of(bench, specimen)
     assert result.held
     assert (result.flag, result.unit) == ("", "mmol/L")
+    [reason] = [each for each in result.decision["reasons"] if each["code"] == "unit_unexpected"]
+    assert reason["fields"] == {"unit": "mmol/L", "expected": "g/L"}
+
+
+def channel_of(bench: Bench, code: str) -> InstrumentChannel:
+    return bench.session.scalars(select(InstrumentChannel).where(InstrumentChannel.code == code)).one()
+
+
+@pytest.mark.req("LIS-3")
+def test_another_unit_that_is_approved_for_the_channel_is_converted_by_the_unit_table(bench: Bench) -> None:
+    channel_of(bench, "GLU").also_units = "mg/dL，μmol/L"
+    bench.session.flush()
+    specimen = bench.specimen("GLU")
+    ingest(bench.session, bench.source(), [observed(specimen, "GLU", "100", unit="mg/dL")])
+    [result] = results_of(bench, specimen)
+    assert (result.value_text, result.unit, result.raw_value, result.raw_unit) == ("5.55", "mmol/L", "100", "mg/dL")
+    [said] = [each for each in result.decision["reasons"] if each["code"] == "unit_converted"]
+    assert said["fields"] == {"by": "1 mg/dL = 0.0555074 mmol/L"}
+    assert not said["holds"]
+    assert result.flag == "N"
+
+
+@pytest.mark.req("LIS-3")
+@pytest.mark.parametrize(
+    ("code", "own", "also", "sent"),
+    [
+        ("GLU", "mmol/L", "", "mg/dL"),
+        ("GLU", "", "", "mg/dL"),
+        ("GLU", "mmol/L", "mg/dL", "mg/L"),
+        ("GLU", "mmol/L", "IU/L", "IU/L"),
+        ("ALT", "U/L", "mg/dL", "mg/dL"),
+        ("INR", "", "", "%"),
+    ],
+)
+def test_a_unit_that_nobody_approved_or_nobody_can_convert_is_never_taken(
+    bench: Bench, code: str, own: str, also: str, sent: str
+) -> None:
+    channel = channel_of(bench, code)
+    channel.unit, channel.also_units = own, also
+    bench.session.flush()
+    specimen = bench.specimen(code)
+    ingest(bench.session, bench.source(), [observed(specimen, code, "100", unit=sent)])
+    [result] = results_of(bench, specimen)
+    assert result.held
+    assert (result.value_text, result.unit, result.flag) == ("100", sent, "")
     assert "unit_unexpected" in {each["code"] for each in result.decision["reasons"]}
+
+
+@pytest.mark.req("LIS-3")
+def test_one_unit_written_in_another_way_and_a_label_beside_a_word_are_no_other_unit(bench: Bench) -> None:
+    wbc, antigen = channel_of(bench, "WBC"), channel_of(bench, "HBSAG")
+    wbc.unit, antigen.unit = "10^9/L", ""
+    bench.session.flush()
+    specimen, serum = bench.specimen("WBC"), bench.specimen("HBSAG")
+    ingest(bench.session, bench.source(), [observed(specimen, "WBC", "6.2", unit="10*3/uL")])
+    ingest(bench.session, bench.source(), [observed(serum, "HBSAG", "阴性", unit="COI")])
+    for each in (specimen, serum):
+        [result] = results_of(bench, each)
+        assert "unit_unexpected" not in {one["code"] for one in result.decision["reasons"]}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from cloud.lis.results.entry import same_unit
+from cloud.lis.results.conversion import same_unit
 from cloud.lis.verification.values import convert
 
 

@@ -14,7 +14,7 @@ from cloud.gateways.redecode.reading import AUTO, driver_of
 from cloud.lis.catalog.model import ApprovalState, Test
 from cloud.lis.instruments import service as instruments
 from cloud.lis.instruments.model import ChannelKind, Instrument, InstrumentChannel
-from cloud.lis.results.entry import same_unit
+from cloud.lis.results.conversion import conversion_of
 from cloud.lis.verification.values import convert
 from protocols.capture import read_capture
 from protocols.model import Item, Observation, Undecoded
@@ -119,9 +119,10 @@ def _seen(observation: Observation, channels: Mapping[str, InstrumentChannel], t
     test = tests.get(channel.test_id) if channel.test_id is not None else None
     if channel.kind != ChannelKind.TEST or test is None:
         return Seen(observation.code, name, value, unit, NOTICE, expected=channel.unit, qc=qc)
-    if channel.unit and unit and not same_unit(unit, channel.unit):
-        return Seen(observation.code, name, value, unit, UNIT_DIFFERS, test, channel.unit, qc=qc)
-    text, quantity = convert(value, channel.factor, test.decimals)
+    conversion = conversion_of(channel, unit, test)
+    if not conversion.expected:
+        return Seen(observation.code, name, value, unit, UNIT_DIFFERS, test, conversion.wanted, qc=qc)
+    text, quantity = convert(value, conversion.factor, test.decimals)
     becomes = f"{text} {test.unit}".strip()
     verdict = MAPPED
     if test.state == ApprovalState.RETIRED:

@@ -69,6 +69,9 @@ PROBLEMS = {
     "range_missing": N_("没有参考区间"),
     "phase_incomplete": N_("月经周期有的阶段没有区间"),
     "ratio_unit": N_("比值的单位应为两个量之比，或无单位"),
+    "range_unit_differs": N_("参考区间写的单位与项目单位不同"),
+    "channel_unit_differs": N_("通道的单位与项目单位不是同一种量，无法换算"),
+    "channel_factor_differs": N_("通道的换算系数与单位不符"),
     "tube_specimen_differs": N_("试管的标本类型与项目不同"),
 }
 

@@ -70,7 +70,10 @@ class InstrumentChannel(Identified, Created, Base):
     """Empty where the code is a message."""
     factor: Mapped[Decimal] = mapped_column(Numeric(18, 9), default=Decimal(1))
     unit: Mapped[str] = mapped_column(String(32), default="")
-    """The unit the instrument is expected to send; another one is not converted but held. "": it sends none."""
+    """The unit the instrument is expected to send; another one is held unless `also_units` names it. "": it sends
+    none, or the test's own."""
+    also_units: Mapped[str] = mapped_column(String(128), default="", server_default="")
+    """Other units it may send, with commas between them: converted by the unit table (`results.conversion`)."""
     method: Mapped[str] = mapped_column(String(64), default="")
     """How this analyzer measures it, where ranges depend on it; "": the test's own method."""
     sendable: Mapped[bool] = mapped_column(default=True)

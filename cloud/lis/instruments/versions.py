@@ -50,7 +50,7 @@ CHANNEL = kinds.add(
     Kind(
         "channel",
         InstrumentChannel,
-        ("kind", "test_id", "factor", "unit", "method", "sendable"),
+        ("kind", "test_id", "factor", "unit", "also_units", "method", "sendable"),
         _label,
         _its_test,
         check,
@@ -62,6 +62,7 @@ COLUMNS["channel"] = (
     reference("test_id", N_("检验项目代码"), Test, N_("没有代码为“{typed}”的检验项目。")),
     text("unit", N_("仪器单位")),
     number("factor", N_("换算系数"), required=True, hint=N_("本室数值 = 仪器数值 × 系数")),
+    text("also_units", N_("也可能发送的单位"), hint=N_("用逗号分开，按单位表换算；没有列出的单位一律挂起")),
     text("method", N_("方法"), hint=N_("留空则按项目的方法")),
     flag("sendable", N_("可下发")),
 )

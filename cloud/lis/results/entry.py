@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from cloud.kit import clock
 from cloud.lis.catalog.model import Test, ValueType
+from cloud.lis.results.conversion import conversion_of
 from cloud.lis.results.judging import Background, judged, range_text
 from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result
@@ -38,12 +37,6 @@ judges.
 """
 
 
-_RAISED = re.compile("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-_PLAIN_DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-_POWER_OF_TEN = re.compile(r"(?<!\d)10(?:\*\*|\*|\^|x|e)?\+?(-?\d+)(?!\d)")
-"""``10*9``, ``10^9``, ``10**9``, ``10E9``, ``10x9`` and ``109`` (a superscript that was lost) say one thing."""
-
-
 @dataclass(slots=True)
 class Entry:
     """An observation (or a typed value) between reading and storing."""
@@ -56,20 +49,21 @@ class Entry:
 
 
 def read(at: int, observation: Observation, match: Match) -> Entry:
-    """The value in the catalogue's unit. A unit other than the channel's is not converted: it is held."""
-    channel, test = match.channel, match.test
-    expected = channel is None or not channel.unit or not observation.unit or same_unit(observation.unit, channel.unit)
-    factor = channel.factor if channel is not None and expected else Decimal(1)
+    """The value in the catalogue's unit, as `conversion` says."""
+    test = match.test
+    conversion = conversion_of(match.channel, observation.unit, test)
     sent = observation.value or ""
     if test.value_type == ValueType.RATIO:
         sent = read_ratio(sent) or sent
-    text, quantity = convert(sent, factor, test.decimals)
+    text, quantity = convert(sent, conversion.factor, test.decimals)
     measured = Measured(
         text=text,
         quantity=quantity,
         value_type=test.value_type,
-        unit_expected=expected,
+        unit_expected=conversion.expected,
         raw_unit=observation.unit,
+        unit_wanted=conversion.wanted,
+        converted=conversion.by_table,
         instrument_flags=observation.flags,
         status=observation.status,
         taken_at=clock.from_instrument(observation.observed_at),
@@ -107,6 +101,8 @@ def judge_row(result: Result, test: Test, known: Background) -> None:
         value_type=test.value_type,
         unit_expected=expected,
         raw_unit=result.raw_unit,
+        unit_wanted=result.details.get("unit_wanted", ""),
+        converted=result.details.get("converted", ""),
         instrument_flags=tuple(result.instrument_flags),
         status=result.details.get("status"),
         taken_at=result.observed_at,
@@ -142,17 +138,6 @@ def _keep_calculation(result: Result) -> None:
     result.draft = result.draft or calculation["formula"]["state"] == "draft"
 
 
-def same_unit(sent: str, expected: str) -> bool:
-    """Alike but for case, blanks and the ways to write a power or a micro sign."""
-    return _unit_key(sent) == _unit_key(expected)
-
-
-def _unit_key(unit: str) -> str:
-    key = "".join(unit.split()).lower().replace("µ", "u").replace("μ", "u").replace("×", "x")
-    key = _RAISED.sub(lambda found: "^" + found[0].translate(_PLAIN_DIGITS), key)
-    return _POWER_OF_TEN.sub(r"10^\1", key).removeprefix("x").removeprefix("*")
-
-
 def new_result(
     entry: Entry, specimen: Specimen, known: Background, *, received_at: datetime, details: dict[str, Any] | None = None
 ) -> Result:
@@ -181,6 +166,7 @@ def new_result(
         instrument_flags=list(observation.flags),
         comments=list(observation.comments),
         details={name: getattr(observation, name) for name in _DETAILS if getattr(observation, name) is not None}
+        | _unit_details(measured)
         | (details or {}),
         instrument_run=observation.run,
         observed_at=measured.taken_at,
@@ -189,6 +175,12 @@ def new_result(
     )
     write_verdict(result, verdict, bounds)
     return result
+
+
+def _unit_details(measured: Measured) -> dict[str, Any]:
+    """Which unit was expected where another came, and how it was converted: the verdict is made again from them."""
+    said = {"unit_wanted": measured.unit_wanted, "converted": measured.converted}
+    return {name: each for name, each in said.items() if each}
 
 
 def reported_unit(test: Test, entry: Entry) -> str:

@@ -18,7 +18,8 @@ REASONS = {
     "no_range": N_("没有适用的参考区间"),
     "phase_unknown": N_("申请单未注明月经周期或孕周，列出各期参考区间，不作判断"),
     "not_comparable": N_("无法与参考区间比较：{text}"),
-    "unit_unexpected": N_("单位与设定不符：{unit}"),
+    "unit_unexpected": N_("仪器发来的单位 {unit} 与设定的 {expected} 不符，未换算"),
+    "unit_converted": N_("已按单位表换算：{by}"),
     "critical": N_("危急值（界限 {limit}）"),
     "delta": N_("与上次相差过大"),
     "delta_unsure": N_("上次 {previous}，带 < > 的结果无法确定变化是否过大"),
@@ -53,6 +54,8 @@ def reason_text(reason: dict[str, Any]) -> str:
     fields = {
         key: "、".join(value) if isinstance(value, list) else _plain(value) for key, value in reason["fields"].items()
     }
+    if reason["code"] == "unit_unexpected" and not fields.get("expected"):
+        return _("单位与设定不符：{unit}").format(**fields)
     sentence = _(REASONS[reason["code"]]) if reason["code"] in REASONS else str(reason["code"])
     try:
         return sentence.format(**fields)

@@ -121,6 +121,10 @@ class Measured:
     unit_expected: bool = True
     """False: the instrument sent a unit other than its channel's, so the number may not be compared."""
     raw_unit: str | None = None
+    unit_wanted: str = ""
+    """The unit that was expected, where another one came."""
+    converted: str = ""
+    """How the unit table converted another unit that is approved for the channel ("1 mg/dL = 0.0555 mmol/L")."""
     instrument_flags: tuple[str, ...] = ()
     status: str | None = None
     taken_at: datetime | None = None
@@ -203,7 +207,10 @@ def _instrument_reasons(measured: Measured) -> Iterable[Reason]:
     if measured.status is not None and measured.status not in ("F", "C", ""):
         yield Reason("instrument_status", holds=True, fields={"status": measured.status})
     if not measured.unit_expected:
-        yield Reason("unit_unexpected", holds=True, fields={"unit": measured.raw_unit or ""})
+        unit = {"unit": measured.raw_unit or "", "expected": measured.unit_wanted}
+        yield Reason("unit_unexpected", holds=True, fields=unit)
+    elif measured.converted:
+        yield Reason("unit_converted", holds=False, fields={"by": measured.converted})
 
 
 def flag_of(measured: Measured, quantity: Quantity | None, bounds: Bounds | None) -> Flag:
