@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy import select
@@ -14,8 +14,13 @@ from cloud.config import settings
 from cloud.hospital.model import Campus, Department
 from cloud.kit import clock
 from cloud.lis.catalog.model import Panel, Test
+from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import ItemState, Order, OrderItem
-from cloud.lis.reports.view import ReportContent, ReportItem
+from cloud.lis.reports import beside, form_store
+from cloud.lis.reports.changes import changes
+from cloud.lis.reports.forms import Asked, Form, FormSettings, choose
+from cloud.lis.reports.model import ReportState
+from cloud.lis.reports.view import ReportContent, ReportItem, SignatureUsed
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.specimens.model import Specimen
 from cloud.people.model import PersonIdentifier
@@ -35,6 +40,9 @@ class Edition:
     reason: str | None = None
     corrected: Mapping[uuid.UUID, str] | None = None
     """Value before, by test id, of what an amendment changed."""
+    released_by_id: uuid.UUID | None = None
+    before: ReportContent | None = None
+    """The version that an amendment replaces."""
 
 
 def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportContent:
@@ -46,7 +54,11 @@ def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportCont
     released = [(item, test, result) for item, test, result in lines if result is not None]
     taken = clock.local(specimen.collected_at or specimen.received_at or order.ordered_at).date()
     corrected = edition.corrected or {}
-    return ReportContent(
+    form = _form(session, specimen, lines)
+    look = form.settings
+    found = beside.past(session, specimen, [result for _, _, result in released], _looked_back(look))
+    analyzers = _analyzers(session, [result for _, _, result in released]) if look.instruments else {}
+    made = ReportContent(
         hospital=settings().hospital_name,
         campus=session.get_one(Campus, specimen.campus_id).name,
         title=_title(session, [item for item, _, _ in lines]),
@@ -77,12 +89,67 @@ def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportCont
         comment=edition.comment,
         reason=edition.reason,
         draft=any(result.draft for _, _, result in released),
-        items=tuple(_item(test, result, corrected.get(test.id)) for _, test, result in released),
+        items=tuple(
+            replace(
+                _item(test, result, corrected.get(test.id)),
+                earlier=beside.earlier(result, found.get(test.id, ()), look.previous),
+                instrument=analyzers.get(result.instrument_id, ""),
+                referral=dict(look.referrals).get(test.code, ""),
+            )
+            for _, test, result in released
+        ),
         missing=tuple(test.name for _, test, result in lines if result is None),
+        images=beside.images(session, specimen.id, look.pictures),
+        remarks=beside.remarks(session, specimen),
+        trends=beside.trends([(test, result) for _, test, result in released], found, look.trends),
+        signatures=_signatures(session, [result for _, _, result in released], edition) if look.signatures else (),
+        form=form_store.keep(session, form),
     )
+    if edition.before is None or edition.kind != ReportState.AMENDED:
+        return made
+    return replace(made, changes=changes(edition.before, made), supersedes_at=edition.before.released_at)
 
 
-def _lines(session: Session, specimen_id: uuid.UUID) -> list[tuple[OrderItem, Test, Result | None]]:
+Line = tuple[OrderItem, Test, Result | None]
+
+
+def _form(session: Session, specimen: Specimen, lines: Sequence[Line]) -> Form:
+    """By what was ordered on the tube, so that a preliminary report and the final one look the same."""
+    panels = {item.panel_id for item, _, _ in lines if item.panel_id is not None}
+    codes = session.scalars(select(Panel.code).where(Panel.id.in_(panels))) if panels else ()
+    asked = Asked(
+        sections=frozenset(test.section for _, test, _ in lines),
+        specimen_type=specimen.specimen_type,
+        value_types=frozenset(test.value_type for _, test, _ in lines),
+        panels=frozenset(codes),
+    )
+    return choose(form_store.current(session), asked)
+
+
+def _looked_back(look: FormSettings) -> int:
+    """How many earlier values of each test are read: none where the result's own previous one is enough."""
+    if look.trends:
+        return beside.LONGEST_TREND - 1
+    return look.previous if look.previous > 1 else 0
+
+
+def _analyzers(session: Session, results: Sequence[Result]) -> dict[uuid.UUID | None, str]:
+    ids = {each.instrument_id for each in results if each.instrument_id is not None}
+    rows = session.execute(select(Instrument.id, Instrument.name).where(Instrument.id.in_(ids)))
+    return {row.id: row.name for row in rows}
+
+
+def _signatures(session: Session, results: Sequence[Result], edition: Edition) -> tuple[SignatureUsed, ...]:
+    """Images on file of the one technical reviewer and of who released; several reviewers stand as names."""
+    reviewers = {(each.reviewed_by, each.reviewed_by_name or "") for each in results if each.reviewed_by is not None}
+    signers = [("review", *each) for each in reviewers if len(reviewers) == 1]
+    if edition.released_by_id is not None:
+        signers.append(("release", edition.released_by_id, edition.released_by))
+    on_file = form_store.signatures_of(session, [staff_id for _, staff_id, _ in signers if staff_id is not None])
+    return tuple(SignatureUsed(act, name, on_file[each]) for act, each, name in signers if each in on_file)
+
+
+def _lines(session: Session, specimen_id: uuid.UUID) -> list[Line]:
     rows = session.execute(
         select(OrderItem, Test, Result)
         .join(Test, Test.id == OrderItem.test_id)
@@ -137,6 +204,7 @@ def _item(test: Test, result: Result, corrected_from: str | None) -> ReportItem:
         previous_at=_iso(result.previous_at),
         observed_at=_iso(result.observed_at),
         corrected_from=corrected_from,
+        value_type=test.value_type,
     )
 
 

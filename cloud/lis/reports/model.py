@@ -7,9 +7,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from cloud.kit import clock
 from cloud.kit.db import Base, Created, Identified
 
 
@@ -81,3 +82,53 @@ class DisclosurePolicy(Identified, Base):
     set_by: Mapped[str]
     reason: Mapped[str]
     valid_from: Mapped[datetime]
+
+
+class ReportForm(Identified, Base):
+    """A version of a form that reports are made out on (`forms.FormSettings`). Append-only: the newest version of a
+    code rules for what is released from now on, and a report keeps the version it was released with.
+    """
+
+    __tablename__ = "lab_report_form"
+    __table_args__ = (UniqueConstraint("code", "version"),)
+
+    code: Mapped[str] = mapped_column(String(32))
+    version: Mapped[int]
+    name: Mapped[str]
+    name_en: Mapped[str]
+    position: Mapped[int]
+    active: Mapped[bool]
+    settings: Mapped[dict[str, Any]]
+    set_by: Mapped[str]
+    set_by_name: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class ReportSource(Base):
+    """The typesetting source of reports by its hash, kept when the first report is released with it. Append-only."""
+
+    __tablename__ = "lab_report_source"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    source: Mapped[str] = mapped_column(Text)
+    engine: Mapped[str]
+    """Name and version of the typesetter that it was first used with."""
+    at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class SignatureImage(Identified, Base):
+    """A person's handwritten signature as an image, for the paper. Append-only: the newest row of a person rules, one
+    without an image withdraws it; reports name theirs by its hash.
+    """
+
+    __tablename__ = "lab_signature_image"
+    __table_args__ = (Index("ix_lab_signature_image_staff_id_at", "staff_id", "at"),)
+
+    staff_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("staff_account.id"))
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    media_type: Mapped[str | None]
+    data: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    set_by: Mapped[str]
+    reason: Mapped[str]
+    at: Mapped[datetime] = mapped_column(default=clock.now)

@@ -16,9 +16,10 @@ from cloud.kit.errors import NotFound
 from cloud.lis.critical import service as critical
 from cloud.lis.orders.model import Order
 from cloud.lis.reports import disclosure as rule
+from cloud.lis.reports import form_store
 from cloud.lis.reports.disclosure import Channel, Disclosure, DisclosureLimits, Reader, ReportMarks
 from cloud.lis.reports.model import DisclosurePolicy, Report, ReportState, ReportVersion
-from cloud.lis.reports.printing import rendered
+from cloud.lis.reports.printing import Marked, rendered
 from cloud.lis.reports.view import ReportContent, ReportView
 from cloud.lis.results.signatory import Signatory, actor
 from cloud.staff.model import StaffAccount
@@ -83,7 +84,8 @@ def pdf(session: Session, report_id: uuid.UUID, version: int | None = None) -> b
     row = version_of(session, report_id, version or report.version)
     if row.pdf is not None:
         return row.pdf
-    made = rendered(ReportContent.from_json(row.content))
+    content = ReportContent.from_json(row.content)
+    made = rendered(content, materials=form_store.materials(session, content))
     session.execute(
         update(ReportVersion)
         .where(ReportVersion.id == row.id, ReportVersion.pdf.is_(None))
@@ -103,9 +105,16 @@ class Copy:
     notice: str
 
 
-def copy(session: Session, report_id: uuid.UUID, *, by: Signatory, version: int | None = None) -> Copy:
+def copy(
+    session: Session,
+    report_id: uuid.UUID,
+    *,
+    by: Signatory,
+    version: int | None = None,
+    bilingual: bool | None = None,
+) -> Copy:
     """What a person opens or prints, kept in the audit trail. An old version, or one of a recalled report, says so on
-    its face; the archived PDF stays as it was (`pdf`).
+    its face; the archived PDF stays as it was (`pdf`). `bilingual`: other than the form says.
 
     The report's row is held: an amendment or recall at the same moment comes wholly before (the copy says so) or wholly
     after (the trail says who has the old one).
@@ -120,7 +129,7 @@ def copy(session: Session, report_id: uuid.UUID, *, by: Signatory, version: int 
         raise NotFound("report.unknown", N_("没有这份报告。"))
     row = version_of(session, report_id, version or report.version)
     notice = _notice(report, row)
-    made = rendered(ReportContent.from_json(row.content), notice) if notice else pdf(session, report_id, row.version)
+    made = _copied(session, row, notice, bilingual)
     record(
         session,
         actor=actor(by),
@@ -128,18 +137,28 @@ def copy(session: Session, report_id: uuid.UUID, *, by: Signatory, version: int 
         aggregate=("report", report_id),
         after={"version": row.version, "valid": not notice},
     )
-    return Copy(made, row.version, notice)
+    return Copy(made, row.version, notice.notice if notice else "")
 
 
-def _notice(report: Report, row: ReportVersion) -> str:
-    """Chinese, as the whole report is."""
+def _copied(session: Session, row: ReportVersion, notice: Marked | None, bilingual: bool | None) -> bytes:
+    content = ReportContent.from_json(row.content)
+    if notice is None and bilingual is None:
+        return pdf(session, row.report_id, row.version)
+    return rendered(content, notice or "", materials=form_store.materials(session, content), bilingual=bilingual)
+
+
+def _notice(report: Report, row: ReportVersion) -> Marked | None:
+    """Chinese, as the whole report is; None on the version in force."""
     if report.state == ReportState.RECALLED:
         when = "" if report.recalled_at is None else clock.local(report.recalled_at).strftime("%Y-%m-%d %H:%M")
-        return f"本报告已于 {when} 召回，不得作为有效报告使用。原因：{report.recalled_reason or ''}"
+        return Marked(f"本报告已于 {when} 召回，不得作为有效报告使用。原因：{report.recalled_reason or ''}")
     if row.version == report.version:
-        return ""
+        return None
     when = clock.local(report.released_at).strftime("%Y-%m-%d %H:%M")
-    return f"本报告为第 {row.version} 版（旧版本），已被 {when} 发布的第 {report.version} 版取代，请以现行版本为准。"
+    return Marked(
+        f"本报告为第 {row.version} 版（旧版本），已被 {when} 发布的第 {report.version} 版取代，请以现行版本为准。",
+        "旧 版 本",
+    )
 
 
 @dataclass(frozen=True, slots=True)

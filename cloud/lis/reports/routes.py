@@ -111,7 +111,9 @@ def compare_page(
 
 
 @pages.get("/{report_id}/pdf")
-def report_pdf(session: Transaction, staff: Reader, report_id: uuid.UUID, version: int | None = None) -> Response:
+def report_pdf(
+    session: Transaction, staff: Reader, report_id: uuid.UUID, version: int | None = None, bilingual: bool | None = None
+) -> Response:
     """A copy, kept in the trail. An old version says so on its face; of a recalled report only by its number, for those
     who amend.
     """
@@ -119,10 +121,10 @@ def report_pdf(session: Transaction, staff: Reader, report_id: uuid.UUID, versio
     person(session, Subject.staff(staff), view.person_id)
     if view.state == ReportState.RECALLED and not (version and staff.may("report.amend")):
         raise Conflict("report.recalled", N_("这份报告已召回，不能打印。"))
-    made = service.copy(session, report_id, by=staff, version=version).data
-    name = f"{view.content.report_number}.pdf"
+    made = service.copy(session, report_id, by=staff, version=version, bilingual=bilingual)
+    name = f"{view.content.accession}-{made.version}.pdf"
     headers = {"Content-Disposition": f'inline; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(made, media_type="application/pdf", headers=headers)
+    return Response(made.data, media_type="application/pdf", headers=headers)
 
 
 @pages.post("/{report_id}/recall")

@@ -31,6 +31,7 @@ from cloud.lis.reports.reading import (
     version_of,
     versions,
 )
+from cloud.lis.reports.view import ReportContent
 from cloud.lis.results import guards
 from cloud.lis.results import release as results
 from cloud.lis.results.correction import released_results
@@ -101,9 +102,19 @@ def freeze(
     """Add the next version from what is released now, and set the report's marks from it."""
     now = clock.now()
     number = 1 if report is None else report.version + 1
-    content = gather(
-        session, specimen, Edition(number, kind, now, by.name, comment, reason=reason, corrected=corrected)
+    before = None if report is None or kind != ReportState.AMENDED else version_of(session, report.id, report.version)
+    edition = Edition(
+        number,
+        kind,
+        now,
+        by.name,
+        comment,
+        reason=reason,
+        corrected=corrected,
+        released_by_id=by.id,
+        before=None if before is None else ReportContent.from_json(before.content),
     )
+    content = gather(session, specimen, edition)
     marks = {
         "contains_critical": any(each.critical for each in content.items),
         "sensitive": any(each.sensitive for each in content.items),
