@@ -6,6 +6,7 @@ Everything may come twice: a person is found by its numbers, an order by the pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -31,6 +32,7 @@ from cloud.kit import clock
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog.content import LAST_WEEK
 from cloud.lis.orders import service as orders
+from cloud.lis.orders import timing
 from cloud.lis.orders.model import Order, OrderSource
 from cloud.people import service as people
 from cloud.people.model import Person
@@ -177,9 +179,12 @@ def _place(
     mapper = Mapper(session)
     if any(not each.item for each in lines):
         raise Unreadable("OBR-4 carries no item")
-    items = [mapper.ours("item", each.item) or each.item for each in lines]
+    together = lines[0].planned_at if len({each.planned_at for each in lines}) == 1 else None
+    items = [_code(mapper, each, None if together else each.planned_at) for each in lines]
     known = orders.order_by_placer(session, OrderSource.HIS, key)
     if known is not None and people.surviving_id(session, known.person_id) == person.id:
+        if together is not None and together != known.collect_at:  # the order stands with another time, or none
+            items = [_code(mapper, each, each.planned_at) for each in lines]
         orders.add_tests(session, known.id, items, by=BY)
         return known
     first = lines[0]
@@ -192,12 +197,19 @@ def _place(
         source=OrderSource.HIS,
         placer_number=key,
         ordered_at=first.ordered_at,
+        collect_at=together,
         ordered_by=first.ordered_by or BY,
         by=BY,
         visit_number=visit.number,
         diagnosis=diagnosis,
         **told,
     )
+
+
+def _code(mapper: Mapper, line: OrderLine, at: datetime | None) -> str:
+    """Our code of the line's item, with the moment it is to be drawn where the lines of an order differ in it."""
+    code = mapper.ours("item", line.item) or line.item
+    return timing.with_timing(code, timing.Timing(at=at).text) if at is not None else code
 
 
 def _department(session: Session, visit: Visit, line: OrderLine) -> Department:
@@ -220,8 +232,12 @@ def _cancel(session: Session, person: Person, key: str, lines: list[OrderLine]) 
     item_ids = None
     if all(each.item for each in lines):
         mapper = Mapper(session)
-        wanted = orders.wanted_tests(session, [mapper.ours("item", each.item) or each.item for each in lines])
-        tests = {each.test_id for each in wanted}
-        item_ids = [each.id for each in orders.items_of(session, order.id) if each.test_id in tests]
+        wanted = orders.wanted_tests(session, [_code(mapper, each, each.planned_at) for each in lines])
+        tests = {(each.test_id, each.timing) for each in wanted}
+        items = orders.items_of(session, order.id)
+        item_ids = [each.id for each in items if (each.test_id, each.timing) in tests]
+        named = {each.test_id for each in items if each.id in set(item_ids)}
+        # A line whose time is not that of any item (the order has one for all, or the HIS says none) means the test.
+        item_ids += [each.id for each in items if each.test_id in {key[0] for key in tests} - named]
     orders.cancel_order(session, order.id, reason=reason, by=BY, item_ids=item_ids)
     return order

@@ -59,6 +59,9 @@ class OrderLine:
     """OBR-4.1; "" in a cancellation of the whole order."""
     priority: str
     ordered_at: datetime | None
+    planned_at: datetime | None
+    """When it is to be drawn: TQ1-7, else OBR-36, OBR-27.4, or an OBR-7 that lies after the order was made (one before
+    says when it was drawn)."""
     ordered_by: str
     department_code: str
     department_name: str
@@ -174,17 +177,28 @@ def _order_line(group: list[Segment], zone: tzinfo) -> OrderLine:
     if not key:
         raise Unreadable("ORC-2 carries no order number")
     priority = (tq1.component(9, 1) if tq1 else "") or _component_of(obr, 5, 1) or _component_of(obr, 27, 6) or "R"
+    ordered_at = read_time(orc.component(9, 1), zone) or read_time(_component_of(obr, 6, 1), zone)
     return OrderLine(
         control=orc.text(1).upper(),
         key=key,
         item=_component_of(obr, 4, 1),
         priority=priority.upper(),
-        ordered_at=read_time(orc.component(9, 1), zone) or read_time(_component_of(obr, 6, 1), zone),
+        ordered_at=ordered_at,
+        planned_at=_planned(tq1, obr, ordered_at, zone),
         ordered_by=_person(orc, 12) or (_person(obr, 16) if obr else ""),
         department_code=orc.component(17, 1),
         department_name=orc.component(17, 2),
         reason=orc.component(16, 2) or orc.component(16, 1),
     )
+
+
+def _planned(tq1: Segment | None, obr: Segment | None, ordered_at: datetime | None, zone: tzinfo) -> datetime | None:
+    said = (_component_of(tq1, 7, 1), _component_of(obr, 36, 1), _component_of(obr, 27, 4))
+    planned = next((moment for each in said if (moment := read_time(each, zone)) is not None), None)
+    observed = read_time(_component_of(obr, 7, 1), zone)
+    if planned is None and observed is not None and ordered_at is not None and observed > ordered_at:
+        planned = observed
+    return planned
 
 
 def _component_of(segment: Segment | None, number: int, position: int) -> str:

@@ -152,6 +152,42 @@ def test_a_second_message_under_the_same_order_number_adds_its_tests(his: HisLin
     assert len(item_states("D1")) == before + 1
 
 
+def timed(line: list[str], *, tq1: str = "", obr7: str = "", obr36: str = "") -> list[str]:
+    """An order line with a planned time in one of the fields that may carry it."""
+    orc, timing, obr = (each.split("|") for each in line)
+    timing[7] = tq1
+    obr += [""] * (37 - len(obr))
+    obr[7], obr[36] = obr7, obr36
+    return ["|".join(each) for each in (orc, timing, obr)]
+
+
+@pytest.mark.req("LIS-1")
+def test_the_time_a_test_is_to_be_drawn_is_read_wherever_the_his_puts_it(his: HisLine) -> None:
+    at = "20261124080000"
+    for number, where in enumerate(({"tq1": at}, {"obr36": at}, {"obr7": at})):
+        his.say(oml(f"T{number}", *timed(order_line(f"D{number}", "CORT"), **where)))
+        planned = the_order(f"D{number}").collect_at
+        assert planned is not None
+        assert planned.isoformat() == "2026-11-24T00:00:00+00:00"
+    his.say(oml("T9", *timed(order_line("D9", "CORT"), obr7="20261123075000")))
+    assert the_order("D9").collect_at is None, "a time before the order says when it was drawn, not when it is to be"
+
+
+@pytest.mark.req("LIS-1")
+def test_one_test_for_two_times_is_ordered_twice_and_a_cancellation_takes_one_away(his: HisLine) -> None:
+    morning, afternoon = (timed(order_line("D1", "CORT"), tq1=f"202611241{hour}0000") for hour in (0, 6))
+    his.say(oml("1", *morning, *afternoon))
+    his.say(oml("2", *morning, *afternoon))
+    assert item_states("D1") == [ItemState.ORDERED] * 2
+    cancelled = timed(order_line("D1", "CORT", control="CA"), tq1="20261124160000")
+    assert msa(his.say(oml("3", *cancelled)))[0] == "AA"
+    with begin() as session:
+        left = [each.timing for each in orders.items_of(session, the_order("D1").id) if each.state == "ordered"]
+    assert left == ["2026-11-24T10:00+08:00"]
+    assert msa(his.say(oml("4", *order_line("D1", "CORT", control="CA"))))[0] == "AA"
+    assert set(item_states("D1")) == {ItemState.CANCELLED}, "a line without a time means the test whenever it is drawn"
+
+
 def test_an_order_is_cancelled_whole_or_by_item(his: HisLine) -> None:
     his.say(oml("1", *order_line("D1", "CBC"), *order_line("D1", "CRP")))
     assert msa(his.say(oml("2", *order_line("D1", "CRP", control="CA"))))[0] == "AA"

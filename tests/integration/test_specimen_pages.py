@@ -10,7 +10,7 @@ import pytest
 import zxingcpp
 
 from cloud.kit.db import begin
-from cloud.lis.specimens import refusal
+from cloud.lis.specimens import policy, refusal
 from cloud.lis.specimens import service as specimens
 from cloud.lis.transport import service as transport
 from tests.support.databases import DatabaseServer, cloud_on
@@ -274,3 +274,54 @@ def test_the_pages_of_collection_batches_and_storage_speak_english(site: Site, l
         heading = re.search(r"<h1>(.*?)</h1>", page.text)
         assert heading is not None
         assert not re.search("[\u4e00-\u9fff]", heading.group(1)), (path, heading.group(1))
+
+
+@pytest.mark.req("LIS-1", "LIS-2")
+def test_an_order_by_telephone_for_two_times_is_two_tubes_and_waits_for_its_confirmation(
+    technician: Visitor, lab: Lab
+) -> None:
+    form = {"person_id": str(lab.wang), "department": "NK", "items": "CORT", "times": "早上", "asked_by": "王医生"}
+    unread = technician.post("/staff/lis/orders", form)
+    assert (unread.status_code, "复述" in unread.text) == (422, True)
+    refused = technician.post("/staff/lis/orders", form | {"read_back": "yes"})
+    assert refused.status_code == 422
+    assert "时点看不懂：早上" in refused.text
+    assert 'value="早上"' in refused.text, "what was typed stays on the form"
+    placed = technician.post("/staff/lis/orders", form | {"read_back": "yes", "times": "8:00 16:00"})
+    page = placed.text
+    assert ("08:00" in page, "16:00" in page, "王医生" in page, "待补签" in page) == (True, True, True, True)
+    assert "王医生" in technician.get("/staff/lis/orders/oral").text
+    order_id = {"order_id": str(placed.url).rsplit("/", 1)[1]}
+    assert technician.post(f"{SPECIMENS}/labels", order_id).text.count("data-printed>1<") == 2
+    again = technician.post(f"{SPECIMENS}/labels", order_id).text
+    assert again.count("data-printed>2<") == 2, "a second print is counted"
+
+
+@pytest.mark.req("LIS-2")
+def test_the_nurse_registers_the_glucose_and_a_tube_that_is_early_asks_her_why(nurse: Visitor, lab: Lab) -> None:
+    accession = labelled(lab, ("GLU@load+60",))
+    with begin() as session:
+        order_id = str(specimens.by_barcode(session, accession).order_id)
+        policy.set_value(session, "timed_minutes", 10, by="staff:director", reason="护理规定")
+    scan = {"code": accession, "person_id": str(lab.wang)}
+    asked = nurse.post(f"{SPECIMENS}/bedside", scan | {"confirmed": "timed"}).text
+    assert "尚未登记服糖时间" in asked
+    assert "data-reason" in asked
+    start = {"order_id": order_id, "person_id": str(lab.wang), "since": "load"}
+    other = nurse.post(f"{SPECIMENS}/bedside/start", start | {"person_id": str(lab.li)})
+    assert other.status_code == 404, "the glucose of one patient is not another's"
+    assert "开始时间不正确" in nurse.post(f"{SPECIMENS}/bedside/start", start | {"clock_time": "25:00"}).text
+    assert "应采" in nurse.post(f"{SPECIMENS}/bedside/start", start).text
+    assert "早 60 分钟" in nurse.post(f"{SPECIMENS}/bedside", scan | {"confirmed": "timed"}).text
+    assert state(accession) == "printed"
+    done = nurse.post(f"{SPECIMENS}/bedside", scan | {"confirmed": "timed", "reason": "患者呕吐，终止试验"})
+    assert 'data-outcome="good"' in done.text
+    assert "患者呕吐，终止试验" in nurse.get(f"{SPECIMENS}/{accession}").text
+
+
+@pytest.mark.req("LIS-2")
+def test_the_scanning_desk_sends_a_timed_tube_off_its_time_to_the_bedside(technician: Visitor, lab: Lab) -> None:
+    accession = labelled(lab, ("GLU@load+30",))
+    refused = technician.post(f"{SPECIMENS}/scan", {"code": accession, "mode": "collect"})
+    assert refused.status_code in (403, 409)
+    assert state(accession) == "printed"

@@ -48,7 +48,7 @@ def test_what_is_no_number_of_ours_is_said_so(text: str) -> None:
 @pytest.mark.req("LIS-1")
 def test_a_test_in_two_panels_is_done_once_for_the_panel_named_first() -> None:
     liver, chem, ast, alt = (uuid.uuid4() for _ in range(4))
-    found = each_test_once([(liver, [alt, ast]), (chem, [ast]), (None, [alt])])
+    found = each_test_once([(liver, [alt, ast], ""), (chem, [ast], ""), (None, [alt], "")])
     assert [(each.test_id, each.panel_id) for each in found] == [(alt, liver), (ast, liver)]
 
 

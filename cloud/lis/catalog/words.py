@@ -13,6 +13,7 @@ SECTIONS = {
     "bloodgas": N_("血气"),
     "urine": N_("体液"),
     "molecular": N_("分子诊断"),
+    "microbiology": N_("微生物"),
 }
 SPECIMENS = {
     "blood": N_("全血"),
@@ -22,6 +23,7 @@ SPECIMENS = {
     "urine": N_("尿液"),
     "stool": N_("粪便"),
     "swab": N_("拭子"),
+    "blood_culture": N_("血培养"),
 }
 VALUE_TYPES = {
     "numeric": N_("定量"),

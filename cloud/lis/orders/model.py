@@ -100,6 +100,7 @@ class OrderItem(Identified, Created, Base):
             "uq_lab_order_item_live_test",
             "order_id",
             "test_id",
+            "timing",
             unique=True,
             postgresql_where=text("state <> 'cancelled'"),
         ),
@@ -110,6 +111,8 @@ class OrderItem(Identified, Created, Base):
     panel_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Panel.id))
     specimen_id: Mapped[uuid.UUID | None] = mapped_column(index=True)
     """The tube it is measured on; none until labels are made. No foreign key: specimens stand above orders."""
+    timing: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    """When it is to be drawn (`timing`): one test may be ordered for several times, each with a tube of its own."""
     state: Mapped[str] = mapped_column(String(16), default=ItemState.ORDERED)
     position: Mapped[int] = mapped_column(default=0)
     cancelled_at: Mapped[datetime | None]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -15,6 +15,23 @@ from cloud.kit.live import announce
 from cloud.lis.orders.model import OralRequest, OralState
 from cloud.web.i18n import mark as N_
 
+confirm_within: list[Callable[[Session], timedelta | None]] = []
+"""Who knows how long a confirmation may take (the director's setting, kept by a slice above)."""
+
+
+def due_at(session: Session) -> datetime | None:
+    """By when a request taken now is to be confirmed; None: nobody set a limit."""
+    allowed = confirm_within[-1](session) if confirm_within else None
+    return None if allowed is None else clock.now() + allowed
+
+
+def check(asked_by: str, read_back: bool) -> None:
+    """Raises `Invalid` without a name, or when it was not read back."""
+    if not asked_by.strip():
+        raise Invalid("asked_by_missing", N_("请填写口头申请的医生。"))
+    if not read_back:
+        raise Invalid("not_read_back", N_("口头医嘱须复述核对后登记。"))
+
 
 def take(
     session: Session,
@@ -24,20 +41,16 @@ def take(
     by: str,
     asked_by: str,
     read_back: bool,
-    due_at: datetime | None = None,
 ) -> OralRequest:
-    """Write down what was asked for and by whom. Refused without a name, or when it was not read back."""
-    if not asked_by.strip():
-        raise Invalid("asked_by_missing", N_("请填写口头申请的医生。"))
-    if not read_back:
-        raise Invalid("not_read_back", N_("口头医嘱须复述核对后登记。"))
+    """Write down what was asked for and by whom, besides ordering it. Refused as `check` says."""
+    check(asked_by, read_back)
     request = OralRequest(
         order_id=order_id,
         tests=list(tests),
         asked_by=asked_by.strip(),
         read_back=read_back,
         taken_by=by,
-        due_at=due_at,
+        due_at=due_at(session),
     )
     session.add(request)
     session.flush()

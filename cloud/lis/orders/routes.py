@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -17,7 +18,7 @@ from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog.words import PHASES
-from cloud.lis.orders import lookup, oral_routes, service
+from cloud.lis.orders import lookup, oral, oral_routes, service, timing
 from cloud.lis.orders.model import ItemState, Order, OrderSource, Priority
 from cloud.people import access
 from cloud.people.access import Subject
@@ -49,6 +50,9 @@ NOTHING_TYPED: dict[str, object] = {
     "visit_number": "",
     "cycle_phase": "",
     "gestation_weeks": "",
+    "collect_at": "",
+    "asked_by": "",
+    "read_back": "",
 }
 SOURCES = {OrderSource.HIS: N_("HIS"), OrderSource.MANUAL: N_("手工")}
 SEXES = {"M": N_("男"), "F": N_("女"), "U": N_("未知")}
@@ -142,6 +146,7 @@ def _entry_page(
         "departments": hospital.departments(session),
         "typed": typed or NOTHING_TYPED,
         "phases": PHASES,
+        "usual_times": timing.USUAL,
         "problem": problem,
         "sexes": SEXES,
     }
@@ -161,6 +166,10 @@ def place(
     cycle_phase: Annotated[str, Form(max_length=16)] = "",
     gestation_weeks: Annotated[str, Form(max_length=8)] = "",
     items: Annotated[list[str] | None, Form()] = None,
+    times: Annotated[list[str] | None, Form()] = None,
+    collect_at: Annotated[str, Form(max_length=20)] = "",
+    asked_by: Annotated[str, Form(max_length=80)] = "",
+    read_back: Annotated[str, Form(max_length=3)] = "",
 ) -> Response:
     """Place it, then on to the order's page. What is missing is said on the form, with what was typed kept."""
     person = _person(session, Subject.staff(staff), person_id)
@@ -168,32 +177,58 @@ def place(
     try:
         if where is None:
             raise Invalid("department_unknown", N_("没有这个科室，请重新选择。"))
+        if asked_by.strip():
+            oral.check(asked_by, read_back == "yes")
+        codes = _timed(items or [], times or [])
         order = service.place_order(
             session,
             person_id=person.id,
             department_id=where.id,
-            items=items or [],
+            items=codes,
             priority=priority,
             source=OrderSource.MANUAL,
-            ordered_by=staff.actor,
+            collect_at=_collect_at(collect_at),
+            ordered_by=asked_by.strip() or staff.actor,
+            by=staff.actor,
             visit_number=visit_number.strip() or None,
             diagnosis=diagnosis.strip() or None,
             cycle_phase=cycle_phase,
             gestation_weeks=_weeks(gestation_weeks),
         )
+        if asked_by.strip():
+            oral.take(session, order.id, codes, by=staff.actor, asked_by=asked_by, read_back=True)
     except Invalid as refusal:
-        typed = {"items": _named(session, items or []), "priority": priority, "department": department}
+        beside = [*(times or []), *[""] * len(items or [])]
+        named = [(code, name, when) for (code, name), when in zip(_named(session, items or []), beside, strict=False)]
+        typed = {"items": named, "priority": priority, "department": department}
         return _entry_page(
             request,
             session,
             person,
             typed=typed
             | {"diagnosis": diagnosis, "visit_number": visit_number}
-            | {"cycle_phase": cycle_phase, "gestation_weeks": gestation_weeks},
+            | {"cycle_phase": cycle_phase, "gestation_weeks": gestation_weeks}
+            | {"collect_at": collect_at, "asked_by": asked_by, "read_back": read_back},
             problem=message_of(refusal),
             status=refusal.status,
         )
     return RedirectResponse(f"{PAGE}/{order.id}", status_code=303)
+
+
+def _timed(codes: list[str], times: list[str]) -> list[str]:
+    """Each picked code with what was typed beside it; none typed: the code alone."""
+    beside = [*times, *[""] * len(codes)]
+    now = clock.local(clock.now())
+    return [each for code, text in zip(codes, beside, strict=False) for each in timing.expanded(code, text[:80], now)]
+
+
+def _collect_at(text: str) -> datetime | None:
+    if not text.strip():
+        return None
+    try:
+        return datetime.fromisoformat(text.strip()).replace(tzinfo=clock.hospital_zone())
+    except ValueError:
+        raise Invalid("collect_at_unreadable", N_("定时采集的日期时间不正确。")) from None
 
 
 def _weeks(typed: str) -> int | None:
@@ -231,6 +266,10 @@ def one_order(request: Request, session: Transaction, staff: Reader, order_id: u
         "sexes": SEXES,
         "cancellable": any(each.state in service.CANCELLABLE_IN_LAB for each in items),
         "open_states": service.CANCELLABLE_IN_LAB,
+        "timing_said": timing.said,
+        "timed": any(each.timing for each in items),
+        "oral": oral.of_order(session, order.id),
+        "oral_states": oral_routes.STATES,
     }
     return render(request, "lis/orders/order.html", context)
 

@@ -26,6 +26,7 @@ from cloud.lis.orders.events import OrderCancelled, OrderPlaced, TestsAdded
 from cloud.lis.orders.model import ItemState, Order, OrderItem, OrderSource, OrderState, Priority, order_numbers
 from cloud.lis.orders.numbers import with_check_digit
 from cloud.lis.orders.rules import Wanted, each_test_once
+from cloud.lis.orders.timing import split_code
 from cloud.people import service as people
 from cloud.web.i18n import mark as N_
 
@@ -54,9 +55,10 @@ def place_order(
     """A new order, or the one that this placer number of this source already made (a HIS sends twice).
 
     `ordered_by` is who asked, as the report names them; `by` is who acted here, as the audit trail names them (``his``
-    for an order that came by wire; None: the same). `items` are codes of panels or tests. No placer number: our own
-    number is it. Raises `Invalid` for an unknown code, department or priority, `NotFound` for an unknown person,
-    `Conflict` when the number was used for somebody else.
+    for an order that came by wire; None: the same). `items` are codes of panels or tests, each with the time it is to
+    be drawn where it has one of its own (`timing`: ``CORT@08:00``). No placer number: our own number is it. Raises
+    `Invalid` for an unknown code, department or priority, `NotFound` for an unknown person, `Conflict` when the number
+    was used for somebody else.
     """
     person = people.get(session, person_id)
     department = session.get(Department, department_id)
@@ -132,19 +134,19 @@ def _placed_before(session: Session, source: str, placer_number: str, person_id:
 
 
 def wanted_tests(session: Session, codes: Sequence[str]) -> list[Wanted]:
-    """The tests that these codes of panels and tests mean, each once. Raises `Invalid` naming the unknown codes."""
-    groups: list[tuple[uuid.UUID | None, list[uuid.UUID]]] = []
+    """The tests that these codes of panels and tests mean, each once a time. Raises `Invalid` naming the unknown."""
+    groups: list[tuple[uuid.UUID | None, list[uuid.UUID], str]] = []
     unknown: list[str] = []
-    for code in (each.strip() for each in codes):
+    for code, when in (split_code(each.strip()) for each in codes):
         panel = catalog.panel_by_code(session, code)
         if panel is not None and panel.state != ApprovalState.RETIRED:
-            groups.append((panel.id, [each.id for each in catalog.panel_tests(session, panel.id)]))
+            groups.append((panel.id, [each.id for each in catalog.panel_tests(session, panel.id)], when))
             continue
         test = catalog.test_by_code(session, code)
         if test is None or test.state == ApprovalState.RETIRED or not test.orderable:
             unknown.append(code)
             continue
-        groups.append((None, [test.id]))
+        groups.append((None, [test.id], when))
     if unknown:
         raise Invalid("test_unknown", N_("没有这些检验项目：{codes}。"), codes="、".join(unknown))
     if not groups:
@@ -156,7 +158,9 @@ def _add_items(
     session: Session, order_id: uuid.UUID, wanted: Sequence[Wanted], *, first_position: int
 ) -> list[OrderItem]:
     items = [
-        OrderItem(order_id=order_id, test_id=each.test_id, panel_id=each.panel_id, position=position)
+        OrderItem(
+            order_id=order_id, test_id=each.test_id, panel_id=each.panel_id, timing=each.timing, position=position
+        )
         for position, each in enumerate(wanted, first_position)
     ]
     session.add_all(items)
@@ -169,9 +173,9 @@ def add_tests(session: Session, order_id: uuid.UUID, codes: Sequence[str], *, by
     order = locked(session, order_id)
     if order.state == OrderState.CANCELLED:
         raise Conflict("order_cancelled", N_("医嘱已取消，不能加做；请另开医嘱。"))
-    present = {each.test_id for each in items_of(session, order_id) if each.state != ItemState.CANCELLED}
+    present = {(each.test_id, each.timing) for each in items_of(session, order_id) if each.state != ItemState.CANCELLED}
     last = session.scalar(select(func.max(OrderItem.position)).where(OrderItem.order_id == order_id)) or 0
-    wanted = [each for each in wanted_tests(session, codes) if each.test_id not in present]
+    wanted = [each for each in wanted_tests(session, codes) if (each.test_id, each.timing) not in present]
     added = _add_items(session, order_id, wanted, first_position=last + 1)
     if added:
         publish(session, TestsAdded(aggregate_id=order_id, item_ids=tuple(each.id for each in added)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form
@@ -13,14 +14,17 @@ from starlette.responses import Response
 
 from cloud.kit import clock
 from cloud.kit.db import begin
-from cloud.kit.errors import Conflict, Invalid, XinglinError
+from cloud.kit.errors import Conflict, Invalid, NotFound, XinglinError
 from cloud.lis.catalog import words
 from cloud.lis.orders import lookup as order_lookup
-from cloud.lis.specimens import collecting, lookup, tubes
+from cloud.lis.orders import timing
+from cloud.lis.orders.model import Order
+from cloud.lis.specimens import collecting, lookup, timed, tubes
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.lis.specimens.rules import clean_barcode
 from cloud.people import access
 from cloud.people.access import Subject
+from cloud.people.identity import surviving_id
 from cloud.people.model import Person
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -58,6 +62,7 @@ def scanned(
     person_id: Annotated[str, Form(max_length=36)] = "",
     target: Annotated[str, Form(max_length=16)] = "",
     confirmed: Annotated[str, Form(max_length=80)] = "",
+    reason: Annotated[str, Form(max_length=200)] = "",
     submission: Annotated[str, Form(max_length=36)] = "",
     at: Annotated[str, Form(max_length=40)] = "",
     place: Annotated[str, Form(max_length=40)] = "",
@@ -69,15 +74,14 @@ def scanned(
     is to be bound to.
     """
     outcome: dict[str, object] = {"code": clean_barcode(code)[:40], "problem": None, "questions": [], "done": None}
+    said = _Said(confirmed, reason, submission, at, place, device)
     chosen = _uuid(person_id)
     try:
         with begin() as session:  # its own unit of work: a refusal leaves nothing behind
             tube = lookup.find(session, code)
             if tube is None and chosen is not None and _is_own_barcode(session, staff, code):
                 tube = _target(session, chosen, target)
-                drawn, asked = _collect(
-                    session, staff, tube.accession, chosen, confirmed, submission, at, place, device, code
-                )
+                drawn, asked = _collect(session, staff, tube.accession, chosen, said, preprinted=code)
             elif tube is None:
                 chosen = _wristband(session, staff, code).id
                 drawn, asked = None, []
@@ -85,8 +89,8 @@ def scanned(
                 raise Conflict("wristband_first", N_("请先扫描患者腕带，再扫描试管。"))
             else:
                 access.person(session, Subject.staff(staff), chosen)
-                drawn, asked = _collect(session, staff, code, chosen, confirmed, submission, at, place, device)
-            outcome["questions"] = [(each.code, each.sentence, each.fields) for each in asked]
+                drawn, asked = _collect(session, staff, code, chosen, said)
+            outcome["questions"] = asked
             outcome["done"] = drawn.accession if drawn is not None and not asked else None
             outcome["asked_for"] = drawn.accession if drawn is not None and asked else ""
     except XinglinError as refused:
@@ -99,28 +103,71 @@ def scanned(
         return _answer(request, session, person, outcome, status)
 
 
+@router.post("/start")
+def start(
+    request: Request,
+    staff: Collector,
+    order_id: Annotated[uuid.UUID, Form()],
+    person_id: Annotated[uuid.UUID, Form()],
+    since: Annotated[str, Form(max_length=8)] = "",
+    clock_time: Annotated[str, Form(max_length=5)] = "",
+    reason: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """The patient ate, drank the glucose or got the dose: the times of the other tubes count from it."""
+    problem: XinglinError | None = None
+    with begin() as session:
+        person = access.person(session, Subject.staff(staff), person_id)
+        order = session.get(Order, order_id)
+        if order is None or surviving_id(session, order.person_id) != surviving_id(session, person.id):
+            raise NotFound("order_unknown", N_("没有这个医嘱。"))
+    try:
+        with begin() as session:
+            timed.begin(session, order_id, since, by=staff.actor, at=_today_at(clock_time), reason=reason)
+    except XinglinError as refused:
+        problem = refused
+    with begin() as session:
+        person = access.person(session, Subject.staff(staff), person_id)
+        told: dict[str, object] = {"problem": message_of(problem) if problem else None}
+        return _answer(request, session, person, told, problem.status if problem else 200)
+
+
+def _today_at(text: str) -> datetime | None:
+    """A clock time of today (of yesterday, where it would lie ahead by more than an hour); none: now."""
+    if not text.strip():
+        return None
+    try:
+        moment = datetime.combine(clock.today(), time.fromisoformat(text.strip()), clock.hospital_zone())
+    except ValueError:
+        raise Invalid("moment_unreadable", N_("开始时间不正确。")) from None
+    return moment - timedelta(days=1) if moment > clock.now() + timedelta(hours=1) else moment
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What came with the scan."""
+
+    confirmed: str
+    reason: str
+    submission: str
+    at: str
+    place: str
+    device: str
+
+
 def _collect(
-    session: Session,
-    staff: CurrentStaff,
-    code: str,
-    person_id: uuid.UUID,
-    confirmed: str,
-    submission: str,
-    at: str,
-    place: str,
-    device: str,
-    preprinted: str | None = None,
+    session: Session, staff: CurrentStaff, code: str, person_id: uuid.UUID, said: _Said, preprinted: str | None = None
 ) -> tuple[Specimen, list[collecting.Question]]:
     return collecting.collect_at_bedside(
         session,
         code,
         by=staff.actor,
         person_id=person_id,
-        confirmed=[each for each in confirmed.split(",") if each],
-        submission=_uuid(submission),
-        at=_moment(at),
-        place=place.strip(),
-        device=device.strip(),
+        confirmed=[each for each in said.confirmed.split(",") if each],
+        reason=said.reason,
+        submission=_uuid(said.submission),
+        at=_moment(said.at),
+        place=said.place.strip(),
+        device=said.device.strip(),
         preprinted=preprinted,
     )
 
@@ -173,6 +220,11 @@ def _answer(
         "age": tubes.age_text(person.birth_date, clock.today()) if person else "",
         "sex": _(tubes.SEXES.get(person.sex, "")) if person else "",
         "views": tubes.views(session, waiting),
+        "starts": [
+            (order_id, since, timing.START_NAMES[timing.Since(since)], begun)
+            for (order_id, since), begun in timed.waits_for(session, waiting).items()
+        ],
+        "now": clock.now(),
         "drawn": tubes.views(session, _drawn_today(session, person)) if person else [],
         "words": words,
         "outcome": {"code": "", "problem": None, "questions": [], "done": None, "asked_for": "", **outcome},

@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session
 from cloud.kit import clock
 from cloud.kit.errors import Conflict, XinglinError
 from cloud.lis.catalog import service as catalog
+from cloud.lis.orders import timing
 from cloud.lis.orders.model import ItemState, Order, OrderItem, OrderState
-from cloud.lis.specimens import lookup, policy, record, service
+from cloud.lis.specimens import lookup, policy, record, service, timed
 from cloud.lis.specimens.model import ClockSource, Specimen, SpecimenState, TestCollection, Whereabouts
 from cloud.people.identity import person_ids, surviving_id
+from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 
 
@@ -28,6 +30,8 @@ class Question:
     code: str
     sentence: str
     fields: dict[str, Any] = field(default_factory=dict)
+    needs_reason: bool = False
+    """A yes is not enough: the collector says why."""
 
 
 def waiting_for(session: Session, person_id: uuid.UUID) -> list[Specimen]:
@@ -37,7 +41,16 @@ def waiting_for(session: Session, person_id: uuid.UUID) -> list[Specimen]:
     found = session.scalars(
         select(Specimen).where(Specimen.person_id.in_(ids), Specimen.state == SpecimenState.PRINTED)
     )
-    return sorted(found, key=lambda each: (tubes[each.tube_id].position, each.accession))
+    listed = list(found)
+    due = timed.due_of(session, listed)
+    return sorted(
+        listed,
+        key=lambda each: (
+            timing.draw_rank(due.get(each.id, timed.NOTHING).timing),
+            tubes[each.tube_id].position,
+            each.accession,
+        ),
+    )
 
 
 def refusal_of(session: Session, specimen: Specimen, person_id: uuid.UUID | None) -> XinglinError | None:
@@ -81,11 +94,29 @@ def questions(session: Session, specimen: Specimen, at: datetime) -> list[Questi
     noted = dict.fromkeys(each.note for each, _ in rows if each.note)
     if noted:
         asked.append(Question("note", N_("采集要求：{note}"), {"note": "；".join(noted)}))
-    due = session.get_one(Order, specimen.order_id).collect_at
-    if due is not None and abs(at - due) > timedelta(minutes=policy.value(session, "timed_minutes") or 0):
-        said = N_("申请要求 {moment} 采集，与现在不符，请确认。")
-        asked.append(Question("timed", said, {"moment": clock.local(due).strftime("%m-%d %H:%M")}))
+    off = timed.off_time(session, specimen, at)
+    if off is not None:
+        asked.append(_off_question(off))
     return asked
+
+
+OFF_SENTENCES = {
+    "unknown": N_("尚未登记{start}时间，无法核对 {said} 的采集时间；请先登记，或写明原因。"),
+    "early": N_("{said}应于 {moment} 采集，现在早 {minutes} 分钟。"),
+    "late": N_("{said}应于 {moment} 采集，现在晚 {minutes} 分钟。"),
+}
+
+
+def _off_question(off: timed.Off) -> Question:
+    if off.minutes is None or off.due.at is None:
+        start = _(timing.START_NAMES[timing.Since(off.due.waits_for)])
+        return Question("timed", OFF_SENTENCES["unknown"], {"start": start, "said": off.due.said}, needs_reason=True)
+    said = {
+        "said": off.due.said,
+        "moment": clock.local(off.due.at).strftime("%m-%d %H:%M"),
+        "minutes": abs(off.minutes),
+    }
+    return Question("timed", OFF_SENTENCES["late" if off.minutes > 0 else "early"], said, off.needs_reason)
 
 
 def collect_at_bedside(
@@ -95,6 +126,7 @@ def collect_at_bedside(
     by: str,
     person_id: uuid.UUID,
     confirmed: Collection[str] = (),
+    reason: str = "",
     submission: uuid.UUID | None = None,
     at: datetime | None = None,
     place: str = "",
@@ -103,7 +135,8 @@ def collect_at_bedside(
 ) -> tuple[Specimen, list[Question]]:
     """The tube was drawn from this person, whose wristband was scanned; or what must be answered first.
 
-    Questions that are not among `confirmed` are given back and nothing is written. `at`: the device's own moment,
+    Questions that are not among `confirmed`, or ask for a `reason` that is not there, are given back and nothing is
+    written. `at`: the device's own moment,
     where it kept the scan while it had no network. The same `submission` again is no error.
     """
     specimen = lookup.by_barcode(session, barcode)
@@ -113,9 +146,11 @@ def collect_at_bedside(
     if refused is not None:
         raise refused
     moment = at or clock.now()
-    open_ = [each for each in questions(session, specimen, moment) if each.code not in confirmed]
+    asked = questions(session, specimen, moment)
+    open_ = [each for each in asked if each.code not in confirmed or (each.needs_reason and not reason.strip())]
     if open_:
         return specimen, open_
+    off = timed.off_time(session, specimen, moment)
     collected = service.collect(
         session,
         barcode,
@@ -126,7 +161,8 @@ def collect_at_bedside(
         device=device,
         clock_source=ClockSource.DEVICE if at else ClockSource.SERVER,
         submission=submission,
-        detail={"patient_scanned": True, "confirmed": sorted(confirmed)},
+        reason=reason.strip() if any(each.needs_reason for each in asked) else "",
+        detail={"patient_scanned": True, "confirmed": sorted(confirmed), **timed.kept(off)},
     )
     return collected, []
 

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from cloud.lis.orders.timing import draw_rank
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -21,6 +23,8 @@ class Need:
     """Tests of two named lines never share a tube; one without a line goes with any."""
     panel_id: uuid.UUID | None = None
     """Tests of one panel stay together where one tube holds them."""
+    timing: str = ""
+    """When it is drawn (`orders.timing`): tests of different times never share a tube."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class OpenTube:
     specimen_type: str
     used_ul: int = 0
     line: str = ""
+    timing: str = ""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,7 @@ class TubePlan:
     specimen_id: uuid.UUID | None = None
     line: str = field(default="", compare=False)
     used_ul: int = field(default=0, compare=False)
+    timing: str = ""
 
 
 def usable_ul(max_fill_ul: int | None, dead_volume_ul: int | None, yield_percent: int | None) -> int | None:
@@ -62,7 +68,8 @@ def tubes_for(
     its own: it is drawn, and the laboratory sees at receipt whether it was enough.
     """
     plans = [
-        TubePlan(each.tube_id, each.specimen_type, (), each.specimen_id, each.line, each.used_ul) for each in there
+        TubePlan(each.tube_id, each.specimen_type, (), each.specimen_id, each.line, each.used_ul, each.timing)
+        for each in there
     ]
     draw_order: dict[uuid.UUID, int] = {}
     for block in _blocks(needs):
@@ -71,14 +78,14 @@ def tubes_for(
         if not _place(plans, block, room):
             for need in block:
                 if not _place(plans, [need], room):
-                    plans.append(TubePlan(need.tube_id, need.specimen_type, ()))
+                    plans.append(TubePlan(need.tube_id, need.specimen_type, (), timing=need.timing))
                     _put(plans[-1], [need])
     used = [each for each in plans if each.item_ids]
-    return sorted(used, key=lambda each: (draw_order[each.tube_id], each.specimen_type))
+    return sorted(used, key=lambda each: (draw_rank(each.timing), draw_order[each.tube_id], each.specimen_type))
 
 
 def _blocks(needs: Iterable[Need]) -> list[list[Need]]:
-    """What should stay together: tests of one panel, container, specimen type and line; every other test alone.
+    """What should stay together: tests of one panel, container, specimen type, time and line; every other test alone.
 
     Within a kind of tube the largest comes first, which fills tubes better; named lines before the others, which then
     find room in any of them.
@@ -86,7 +93,9 @@ def _blocks(needs: Iterable[Need]) -> list[list[Need]]:
     blocks: dict[tuple[object, ...], list[Need]] = {}
     for need in needs:
         key = need.panel_id or need.item_id
-        blocks.setdefault((need.draw_order, need.tube_id, need.specimen_type, need.line, key), []).append(need)
+        blocks.setdefault((need.draw_order, need.tube_id, need.specimen_type, need.timing, need.line, key), []).append(
+            need
+        )
     return sorted(blocks.values(), key=lambda block: (block[0].line == "", -sum(each.volume_ul for each in block)))
 
 
@@ -94,13 +103,13 @@ def _place(plans: list[TubePlan], block: list[Need], room: int | None) -> bool:
     """Put the block into the first tube with room, or a new one; False when no tube can hold it whole."""
     size, first = sum(each.volume_ul for each in block), block[0]
     for plan in plans:
-        same = plan.tube_id == first.tube_id and plan.specimen_type == first.specimen_type
+        same = (plan.tube_id, plan.specimen_type, plan.timing) == (first.tube_id, first.specimen_type, first.timing)
         if same and _lines_agree(plan.line, first.line) and (room is None or not size or plan.used_ul + size <= room):
             _put(plan, block)
             return True
     if room is not None and size > room:
         return False
-    plans.append(TubePlan(first.tube_id, first.specimen_type, ()))
+    plans.append(TubePlan(first.tube_id, first.specimen_type, (), timing=first.timing))
     _put(plans[-1], block)
     return True
 

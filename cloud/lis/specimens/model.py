@@ -252,6 +252,8 @@ class TestCollection(Base):
     fasting: Mapped[bool | None]
     note: Mapped[str] = mapped_column(default="")
     """What the collector is told."""
+    timing: Mapped[str] = mapped_column(String(32), default="", server_default="")
+    """When it is always drawn (`orders.timing`: ``meal+120``), where the order says nothing else."""
     stable_room_h: Mapped[int | None]
     stable_cold_h: Mapped[int | None]
     stable_frozen_h: Mapped[int | None]
@@ -260,6 +262,21 @@ class TestCollection(Base):
     state: Mapped[str] = mapped_column(String(16), default=ApprovalState.DRAFT)
     changed_by: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class TimedStart(Identified, Base):
+    """A meal, a glucose load or a dose that the times of an order's tubes count from. Append-only; the last counts."""
+
+    __tablename__ = "lab_timed_start"
+
+    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Order.id), index=True)
+    since: Mapped[str] = mapped_column(String(8))
+    """`orders.timing.Since`."""
+    at: Mapped[datetime]
+    by: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    """Why an earlier one was wrong."""
+    recorded_at: Mapped[datetime] = mapped_column(default=clock.now)
 
 
 class TubeFill(Base):

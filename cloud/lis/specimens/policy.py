@@ -6,12 +6,14 @@ Numbers of the laboratory's own, not of medicine. Nothing is set at delivery: wh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.kit import audit
 from cloud.kit.errors import Invalid
+from cloud.lis.orders import oral
 from cloud.lis.specimens.model import SpecimenPolicy
 from cloud.lis.specimens.record import needs_reason
 from cloud.web.i18n import mark as N_
@@ -40,6 +42,14 @@ def value(session: Session, key: str) -> int | None:
     """The newest decision; None where there is none (or it was taken back)."""
     found = select(SpecimenPolicy.value).where(SpecimenPolicy.key == key)
     return session.scalars(found.order_by(SpecimenPolicy.valid_from.desc(), SpecimenPolicy.id.desc()).limit(1)).first()
+
+
+def _oral_limit(session: Session) -> timedelta | None:
+    hours = value(session, "oral_confirm_hours")
+    return None if hours is None else timedelta(hours=hours)
+
+
+oral.confirm_within.append(_oral_limit)
 
 
 def values(session: Session) -> dict[str, int | None]:

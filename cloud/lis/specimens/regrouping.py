@@ -12,7 +12,7 @@ from cloud.kit import audit
 from cloud.kit.errors import Conflict, Invalid
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.specimens import lookup, record, tubing
+from cloud.lis.specimens import lookup, record, timed, tubing
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.web.i18n import mark as N_
 
@@ -39,6 +39,9 @@ def merge(session: Session, barcode: str, into: str, *, by: str, reason: str) ->
     first, second = lookup.by_barcode(session, barcode), lookup.by_barcode(session, into)
     orders.locked(session, first.order_id)
     away, kept = _undrawn(session, first), _undrawn(session, second)
+    due = timed.due_of(session, [away, kept])
+    if due.get(away.id, timed.NOTHING).timing != due.get(kept.id, timed.NOTHING).timing:
+        raise Conflict("other_time", N_("采集时点不同的标本不能合并。"))
     same = (away.order_id, away.tube_id, away.specimen_type) == (kept.order_id, kept.tube_id, kept.specimen_type)
     if not same or away.id == kept.id:
         raise Conflict("not_mergeable", N_("只能合并同一申请、同一种试管的标本。"))

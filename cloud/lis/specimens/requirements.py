@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from cloud.kit import audit, clock
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.lis.catalog.model import ApprovalState, Test, Tube
+from cloud.lis.orders import timing
 from cloud.lis.specimens.model import TestCollection, TubeFill
 from cloud.web.i18n import mark as N_
 
@@ -32,7 +33,17 @@ def set_test(session: Session, test_id: uuid.UUID, values: Mapping[str, Any], *,
     if (any(each is not None for each in numbers.values()) or fasting is not None) and not source:
         raise Invalid("source_missing", N_("填写数值时请注明来源。"))
     row = session.get(TestCollection, test_id, with_for_update=True) or TestCollection(test_id=test_id)
-    texts = {"line": str(values.get("line", "")).strip()[:32], "note": str(values.get("note", "")).strip()}
+    when = str(values.get("timing", "")).strip()
+    times = timing.typed(when, clock.local(clock.now()))
+    if len(times) > 1 or any("T" in each for each in times):
+        raise Invalid("timing_one", N_("项目固定的时点只能有一个，且不带日期，如 餐后 120。"))
+    if times and not source:
+        raise Invalid("source_missing", N_("填写数值时请注明来源。"))
+    texts = {
+        "timing": times[0] if times else "",
+        "line": str(values.get("line", "")).strip()[:32],
+        "note": str(values.get("note", "")).strip(),
+    }
     return _write(session, row, {**numbers, **texts, "fasting": fasting, "source": source}, by, ("test", test_id))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from cloud.kit import clock
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Forbidden, NotFound, XinglinError
 from cloud.lis.catalog import service as catalog
@@ -27,6 +28,7 @@ from cloud.lis.specimens import (
     service,
     setting_routes,
     step_routes,
+    timed,
     tubes,
     tubing,
 )
@@ -138,6 +140,7 @@ def _step(session: Session, staff: CurrentStaff, mode: str, code: str, preprinte
             "no_permission", N_("您的账号没有“{permission}”的权限，需要时请联系管理员。"), permission=permission
         )
     if mode == "collect":
+        timed.refuse_off_time(session, service.by_barcode(session, code), clock.now())
         service.collect(session, code, by=staff.actor, place=place, preprinted=preprinted or None)
     else:
         service.receive(session, code, by=staff.actor, place=place)
@@ -172,7 +175,9 @@ def print_labels(session: Transaction, staff: Printer, order_id: Annotated[uuid.
 def labels_page(request: Request, session: Transaction, staff: Printer, order_id: uuid.UUID) -> Response:
     order = _order(session, staff, order_id)
     found = tubes.views(session, service.open_specimens(session, order.id))
-    return render(request, "lis/specimens/labels.html", {"order": order, "views": found, "words": words})
+    printed = tubing.times_printed(session, [each.specimen.id for each in found])
+    context = {"order": order, "views": found, "words": words, "printed": printed}
+    return render(request, "lis/specimens/labels.html", context)
 
 
 @router.get("/labels/{order_id}/{kind}")

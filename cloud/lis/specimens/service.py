@@ -82,6 +82,7 @@ def collect(
     device: str = "",
     clock_source: str = ClockSource.SERVER,
     submission: uuid.UUID | None = None,
+    reason: str = "",
     detail: dict[str, object] | None = None,
 ) -> Specimen:
     """The tube was drawn (now, or `at`). `preprinted`: the barcode that stands on the tube and is bound to it.
@@ -114,6 +115,7 @@ def collect(
         device=device,
         clock_source=clock_source,
         submission=submission,
+        reason=reason,
         detail=detail,
     )
     publish(session, SpecimenCollected(aggregate_id=claimed.id, **told(claimed)))

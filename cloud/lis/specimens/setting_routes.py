@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid
 from cloud.lis.catalog import words
+from cloud.lis.orders import timing
 from cloud.lis.specimens import policy, requirements
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -39,6 +40,8 @@ def settings_page(request: Request, session: Transaction, staff: Reader, q: str 
         "tests": requirements.asked_of_tests(session, q),
         "q": q,
         "states": words.STATES,
+        "timing_said": timing.said,
+        "timing_typed": timing.as_typed,
     }
     return render(request, "lis/specimens/settings.html", context)
 
@@ -67,6 +70,7 @@ def set_test(
     line: Annotated[str, Form(max_length=32)] = "",
     fasting: Annotated[str, Form(max_length=3)] = "",
     note: Text = "",
+    when: Text = "",
     stable_room_h: Number = "",
     stable_cold_h: Number = "",
     stable_frozen_h: Number = "",
@@ -77,6 +81,7 @@ def set_test(
         "line": line,
         "fasting": THREE.get(fasting),
         "note": note,
+        "timing": when,
         "stable_room_h": stable_room_h,
         "stable_cold_h": stable_cold_h,
         "stable_frozen_h": stable_frozen_h,

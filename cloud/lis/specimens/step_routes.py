@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid
 from cloud.lis.catalog import service as catalog
@@ -22,7 +20,6 @@ from cloud.lis.specimens import (
     aliquots,
     concession,
     lookup,
-    policy,
     refusal,
     regrouping,
     tubes,
@@ -245,7 +242,6 @@ def add(
     codes = items or []
     adding.add_on(session, specimen.accession, codes, by=staff.actor, confirmed=confirmed or [], reason=reason)
     if asked_by.strip():
-        hours = policy.value(session, "oral_confirm_hours")
         oral.take(
             session,
             specimen.order_id,
@@ -253,6 +249,5 @@ def add(
             by=staff.actor,
             asked_by=asked_by,
             read_back=read_back == "yes",
-            due_at=None if hours is None else clock.now() + timedelta(hours=hours),
         )
     return _back_to(specimen.accession)

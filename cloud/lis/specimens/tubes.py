@@ -15,11 +15,12 @@ from cloud.hospital.model import Department
 from cloud.kit import clock
 from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog.model import Test, Tube
-from cloud.lis.orders import lookup
+from cloud.lis.orders import lookup, timing
 from cloud.lis.orders.asked import asked_for
 from cloud.lis.orders.model import ItemState, Order, OrderItem
 from cloud.lis.specimens.labels import Label
 from cloud.lis.specimens.model import Specimen
+from cloud.lis.specimens.timed import NOTHING, Due, due_of
 from cloud.people import service as people
 from cloud.people.model import Person
 from cloud.web.i18n import gettext as _
@@ -43,6 +44,8 @@ class TubeView:
     """Those not cancelled, in the order's order."""
     asked: list[str]
     """The same in the words they were ordered with: panels, then single tests."""
+    due: Due
+    """When it is to be drawn, where it has a time."""
 
 
 def views(session: Session, specimens: Sequence[Specimen]) -> list[TubeView]:
@@ -65,6 +68,7 @@ def views(session: Session, specimens: Sequence[Specimen]) -> list[TubeView]:
     departments = {each.id: each for each in session.scalars(select(Department).where(Department.id.in_(wanted)))}
     persons = {person_id: people.get(session, person_id) for person_id in {each.person_id for each in specimens}}
     numbers = lookup.numbers_of(session, list(persons))
+    due = due_of(session, specimens)
     return [
         TubeView(
             specimen=each,
@@ -75,6 +79,7 @@ def views(session: Session, specimens: Sequence[Specimen]) -> list[TubeView]:
             tube=tubes[each.tube_id],
             tests=tests.get(each.id, []),
             asked=asked.get(each.id, []),
+            due=due.get(each.id, NOTHING),
         )
         for each in specimens
     ]
@@ -89,10 +94,17 @@ def label_of(view: TubeView) -> Label:
         who=" ".join(filter(None, (SEXES.get(view.person.sex, ""), age_text(view.person.birth_date, today)))),
         number=view.record_number,
         tube=f"{view.tube.name} {view.tube.volume_ml.normalize():f} mL",
-        tests=" ".join(view.asked),
+        tests=" ".join(filter(None, (_when(view.due), *view.asked))),
         place=f"{view.department.name} {clock.local(clock.now()):%m-%d %H:%M}",
         urgent="急" if view.specimen.priority == "S" else "",
     )
+
+
+def _when(due: Due) -> str:
+    """The tube's time as its label says it."""
+    if due.timing:
+        return f"【{timing.said(due.timing, str)}】"
+    return f"【{clock.local(due.at):%m-%d %H:%M}】" if due.at else ""
 
 
 def age_text(birth_date: date | None, on: date) -> str:
@@ -211,6 +223,12 @@ def details(detail: Mapping[str, Any]) -> str:
         for key, name in DETAIL_NAMES.items()
         if detail.get(key)
     ]
+    if detail.get("off_minutes") is not None:
+        late = int(detail["off_minutes"])
+        sentence = _("比要求时间晚 {minutes} 分钟") if late > 0 else _("比要求时间早 {minutes} 分钟")
+        said.append(sentence.format(minutes=abs(late)))
+    elif "off_minutes" in detail:
+        said.append(_("采集时未登记开始时间"))
     if detail.get("unexpected"):
         said.append(_("清单外标本"))
     return " · ".join(said)

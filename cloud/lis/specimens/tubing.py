@@ -115,9 +115,15 @@ def needs_of(session: Session, items: Sequence[OrderItem]) -> list[grouping.Need
                 volume_ul=(wanted.volume_ul or 0) if wanted else 0,
                 line=wanted.line if wanted else "",
                 panel_id=item.panel_id,
+                timing=timing_of(item, wanted),
             )
         )
     return needs
+
+
+def timing_of(item: OrderItem, wanted: TestCollection | None) -> str:
+    """When it is drawn: as ordered, else as the test always asks."""
+    return item.timing or (wanted.timing if wanted else "")
 
 
 def usable_volumes(session: Session) -> dict[uuid.UUID, int | None]:
@@ -152,6 +158,7 @@ def _tubes_there(session: Session, order_id: uuid.UUID) -> list[grouping.OpenTub
                 each.specimen_type,
                 used_ul=sum(need.volume_ul for need in on_it),
                 line=next((need.line for need in on_it if need.line), ""),
+                timing=next((need.timing for need in on_it if need.timing), ""),
             )
         )
     return there

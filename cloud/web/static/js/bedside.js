@@ -24,15 +24,18 @@ area.addEventListener("click", (event) => {
   const asked = area.querySelector("[data-outcome=ask]");
   if (answer.dataset.answer === "yes") {
     const confirmed = [...asked.querySelectorAll("[data-question]")].map((each) => each.dataset.question).join(",");
-    scan(asked.dataset.askedCode, confirmed);
+    const reason = asked.querySelector("[data-reason]");
+    if (reason && !reason.value.trim()) return reason.focus();
+    scan(asked.dataset.askedCode, confirmed, reason?.value.trim());
   } else asked.remove();
   form.elements.code.focus({ preventScroll: true });
 });
 
-async function scan(code, confirmed) {
+async function scan(code, confirmed, reason = "") {
   const body = {
     code,
     confirmed,
+    reason,
     person_id: area.querySelector("[data-person]")?.dataset.person || "",
     target: area.querySelector("[name=bedside-target]:checked")?.value || "",
     place: form.elements.place.value,
@@ -43,10 +46,11 @@ async function scan(code, confirmed) {
   try {
     const answer = await post(body);
     area.innerHTML = await answer.text();
+    window.htmx?.process(area);
   } catch {
     keepOrRefuse(body, moment);
   }
-  form.elements.code.focus({ preventScroll: true });
+  (area.querySelector("[data-reason]") || form.elements.code).focus({ preventScroll: true });
 }
 
 async function post(body) {

@@ -124,9 +124,14 @@ function start(desk) {
     text.textContent = name;
     const input = Object.assign(document.createElement("input"), { type: "hidden", name: "items", value: code });
     input.setAttribute("form", form.id);
+    const time = Object.assign(document.createElement("input"), { type: "text", name: "times", maxLength: 80, className: "form-control picked-time" });
+    time.setAttribute("form", form.id);
+    time.setAttribute("list", "usual-times");
+    time.placeholder = picked.dataset.timeLabel || "";
+    time.setAttribute("aria-label", `${picked.dataset.timeLabel} ${name}`);
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: "×" });
     button.setAttribute("aria-label", `${picked.dataset.removeLabel} ${name}`);
-    item.append(text, input, button);
+    item.append(text, input, ...(picked.dataset.timeLabel ? [time] : []), button);
     return item;
   }
 
