@@ -60,6 +60,19 @@ def numbered(order: Order, now: datetime, known: Mapping[str, str] | None = None
     return msgspec.structs.replace(order, numbers=numbers)
 
 
+_DILUTED = " ×"
+
+
+def _names(order: Order) -> tuple[str, ...]:
+    """What is to be measured, as it is written down: a test in a dilution is other work than the test ("AFP ×10")."""
+    named = [code + _DILUTED + factor if (factor := order.dilution_of(code)) else code for code in order.codes]
+    return tuple(dict.fromkeys(named))
+
+
+def _code(name: str) -> str:
+    return name.partition(_DILUTED)[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     orders: tuple[Order, ...]
@@ -75,21 +88,22 @@ def plan(wanted: Wanted, can: Abilities, now: datetime) -> Plan | None:
     before = wanted.sent
     held = before.codes if before is not None else {}
     pending = before.pending if before is not None else ()
-    codes = tuple(dict.fromkeys(wanted.order.codes)) if wanted.order is not None else ()
-    lacking = tuple(code for code in codes if can.pushes and (code not in held or code in pending))
-    gone = {code: number for code, number in held.items() if can.by_number and number and code not in codes}
+    names = _names(wanted.order) if wanted.order is not None else ()
+    codes = {_code(name) for name in names}
+    lacking = tuple(name for name in names if can.pushes and (name not in held or name in pending))
+    gone = {name: number for name, number in held.items() if can.by_number and number and _code(name) not in codes}
     if not lacking and not gone:
         return None
-    new = lacking if can.by_number or not lacking else codes
+    new = lacking if can.by_number or not lacking else names
     orders: list[Order] = []
     if gone:
-        orders.append(Order(wanted.specimen, tuple(gone), cancelled=True, numbers=tuple(gone.values())))
+        orders.append(Order(wanted.specimen, tuple(map(_code, gone)), cancelled=True, numbers=tuple(gone.values())))
     numbers = dict.fromkeys(new, "")
     if wanted.order is not None and new:
-        order = msgspec.structs.replace(wanted.order, codes=new, numbers=())
+        order = msgspec.structs.replace(wanted.order, codes=tuple(map(_code, new)), numbers=())
         if can.by_number:
-            order = numbered(order, now, held)
-            numbers = dict(zip(order.codes, order.numbers, strict=True))
+            order = numbered(order, now, {_code(name): held[name] for name in new if name in held})
+            numbers = dict(zip(new, order.numbers, strict=True))
         orders.append(order)
     tries = before.tries + 1 if before is not None else 1
     under_way = SentOrder(

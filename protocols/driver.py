@@ -55,6 +55,10 @@ class Driver(ABC):
     flag_meanings: ClassVar[Mapping[str, str]] = {}
     answers_host_queries: ClassVar[bool] = False
 
+    def can_dilute(self, factor: str) -> bool:
+        """Has an order of this instrument a documented place for such a dilution (`Order.dilutions`)?"""
+        return False
+
     def configured(self, options: Mapping[str, object]) -> Driver:
         """This driver with the settings of one instrument (`[links.options]` on the box): a copy, or itself for none.
 

@@ -28,6 +28,10 @@ class LawOrderWriter:
     """MSH-5 of orders that nobody asked for."""
     order_profile: ClassVar[str] = "LAB-28^IHE"
 
+    def can_dilute(self, factor: str) -> bool:
+        """TCD-2, the auto-dilution factor of the work step; an analyzer that cannot refuses the step."""
+        return factor.isdecimal()
+
     def order_header(self, message: Hl7Message, number: int, now: datetime) -> list[str]:
         header = message.header
         control_id = new_control_id(f"{message.control_id} {number}", now)
@@ -89,7 +93,7 @@ class LawOrderWriter:
             ["ORC", control, "", "", "", "", "", "", "", now.strftime("%Y%m%d%H%M%S")],
             ["TQ1", *[""] * 8, f"{'S' if order.priority == 'S' else 'R'}^^HL70485"],
             ["OBR", "", escape(number), "", test],
-            ["TCD", test],
+            ["TCD", test, *([f"^1^:^{escape(factor)}"] if (factor := order.dilution_of(code)) else [])],
         ]
 
     def step_numbers(self, order: Order, now: datetime) -> list[tuple[str, str]]:

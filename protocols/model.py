@@ -278,3 +278,12 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     Without them a driver makes its own; work can be taken back only by them.
     """
+    dilutions: tuple[tuple[str, str], ...] = ()
+    """Codes that are to be measured in a dilution by the instrument, each with its factor: ``("AFP", "10")`` is 1:10.
+
+    Only for drivers whose `can_dilute` says so; the others leave it out.
+    """
+
+    def dilution_of(self, code: str) -> str:
+        """The factor for one of `codes`; "" undiluted."""
+        return dict(self.dilutions).get(code, "")

@@ -22,8 +22,14 @@ def joined(orders: Iterable[Order]) -> list[Order]:
         known = found.get(order.specimen, order)
         codes = dict.fromkeys(channel(code) for code in (*known.codes, *order.codes))
         priority = "S" if "S" in (known.priority, order.priority) else known.priority
-        found[order.specimen] = msgspec.structs.replace(known, codes=tuple(codes), priority=priority)
+        found[order.specimen] = msgspec.structs.replace(
+            known, codes=tuple(codes), priority=priority, dilutions=_dilutions(known, order)
+        )
     return list(found.values())
+
+
+def _dilutions(*orders: Order) -> tuple[tuple[str, str], ...]:
+    return tuple({channel(code): factor for order in orders for code, factor in order.dilutions}.items())
 
 
 def channel(code: str) -> str:

@@ -32,8 +32,8 @@ from cloud.lis.verification.values import convert, read_ratio
 from protocols.model import Quantity
 
 _REASONS = (
-    "instrument_flag no_value instrument_status unit_unexpected unit_converted no_number no_range phase_unknown"
-    " not_comparable no_titre critical delta delta_unsure part_exceeds_whole differential_sum"
+    "instrument_flag no_value instrument_status unit_unexpected unit_converted hand_dilution dilution_doubt no_number"
+    " no_range phase_unknown not_comparable no_titre critical delta delta_unsure part_exceeds_whole differential_sum"
 )
 ONE_BY_ONE = frozenset(_REASONS.split())
 """Reasons that `verification.rules` gives; a stored one of another kind was added by another slice and is printed."""
@@ -96,7 +96,7 @@ def conversion(session: Session, result: Result, test: Test) -> Check:
     )
     if channel is None:
         return Check("conversion", f"the channel {result.channel_code} is gone", None)
-    factor = conversion_of(channel, result.raw_unit, test).factor
+    factor = conversion_of(channel, result.raw_unit, test).factor * Decimal(result.details.get("hand_dilution", "1"))
     sent = (read_ratio(result.raw_value) if test.value_type == ValueType.RATIO else None) or result.raw_value
     text, quantity = convert(sent, factor, test.decimals)
     number = None if quantity is None else quantity.number
@@ -126,6 +126,8 @@ def verdict(session: Session, result: Result, test: Test, together: Mapping[str,
         raw_unit=result.raw_unit,
         unit_wanted=result.details.get("unit_wanted", ""),
         converted=result.details.get("converted", ""),
+        hand_dilution=result.details.get("hand_dilution", ""),
+        dilution_doubt=result.details.get("dilution_doubt", ""),
         instrument_flags=tuple(result.instrument_flags),
         status=result.details.get("status"),
         taken_at=result.observed_at,

@@ -184,12 +184,17 @@ class CobasHost(AstmDriver):
 
     def test_order(self, sample: str, place: str, orders: Sequence[Order]) -> tuple[str, ...]:
         """`sample` and `place` go back as they were asked. O.12 A: ordered by the host; O.16 sample type's digit."""
-        codes = dict.fromkeys(code for order in orders for code in order.codes)
+        codes = dict.fromkeys(_with_dilution(order, code) for order in orders for code in order.codes)
         tests = "\\".join(self.test_id(code) for code in codes)
         priority = "S" if any(order.priority == "S" for order in orders) else "R"
         kind = place.split("^")[4] if place.count("^") >= 4 else ""
         descriptor = kind[1:2] if kind[:1] == "S" and kind[1:2] in tuple("12345") else "1"
         return ("O", "1", sample, place, tests, priority, *[""] * 5, "A", *[""] * 3, descriptor, *[""] * 9, "O")
+
+
+def _with_dilution(order: Order, code: str) -> str:
+    factor = order.dilution_of(code)
+    return f"{code}/{factor}" if factor and "/" not in code else code
 
 
 def _is_qualitative(parts: Sequence[str], unit: str) -> bool:

@@ -62,6 +62,9 @@ class DiasorinLiaison(AstmDriver):
 
     # ------------------------------------------------------------------ orders
 
+    def can_dilute(self, factor: str) -> bool:
+        return factor.isdecimal()
+
     def respond(
         self, payload: bytes, decoded: Decoded, orders: Mapping[str, Sequence[Order]], now: datetime
     ) -> Sequence[bytes]:
@@ -82,6 +85,11 @@ class DiasorinLiaison(AstmDriver):
         specimen, kind = escape(order.specimen), escape(order.specimen_type or "S")
         priority = "S" if order.priority == "S" else "N"
         return [
-            ("O", str(n), specimen, "", f"^^^{escape(code)}", priority, *[""] * 9, kind, *[""] * 9, "O")
+            ("O", str(n), specimen, "", _test(order, code), priority, *[""] * 9, kind, *[""] * 9, "O")
             for n, code in enumerate(order.codes, start=1)
         ]
+
+
+def _test(order: Order, code: str) -> str:
+    factor = order.dilution_of(code)
+    return f"^^^{escape(code)}^1:{escape(factor)}" if factor else f"^^^{escape(code)}"

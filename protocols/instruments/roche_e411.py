@@ -36,6 +36,10 @@ class RocheE411(CobasHost):
     answers_host_queries: ClassVar[bool] = True
     batch_receiver: ClassVar[str] = "cobas-e411"
 
+    def can_dilute(self, factor: str) -> bool:
+        """The automatic dilutions of the cobas type (manual p. 41-42)."""
+        return factor in ("2", "5", "10", "20", "50", "100")
+
     def fingerprint(self, payload: bytes) -> Match:
         match = super().fingerprint(payload)
         if match.score or not payload.startswith(b"H|\\^&||||||||||P|"):

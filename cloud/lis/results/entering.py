@@ -10,6 +10,7 @@ from cloud.kit import clock
 from cloud.lis.results import judging
 from cloud.lis.results.choices import choices_of, typed_test
 from cloud.lis.results.choosing import chosen_numbers
+from cloud.lis.results.diluting import Declared
 from cloud.lis.results.entry import Entry, judge_entries, new_result
 from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result
@@ -31,15 +32,18 @@ def typed_row(
     unit: str = "",
     dilution: str = "",
     strict: bool = True,
+    hand: Declared | None = None,
 ) -> Result:
     """The row of a value typed by `by_id`; run and choice are the caller's, it is not in the session yet.
+
+    `hand`: the tube was diluted by a person; a value typed without a factor is not multiplied by itself but looked at.
 
     Raises `Invalid` for what cannot be this test's value (`typed.read_typed`).
     """
     test = match.test
     choices = choices_of(session, [test.id]).get(test.id, ())
     typed = read_typed(text, typed_test(test, choices), unit=unit, dilution=dilution, strict=strict)
-    entry = _entry(match, typed)
+    entry = _entry(match, typed, "" if hand is None or typed.dilution else f"{hand.factor:f}")
     known = judging.background(session, specimen, [test])
     judge_entries([entry], known, chosen_numbers(session, specimen.id))
     result = new_result(entry, specimen, known, received_at=clock.now(), details={"typed": typed.raw})
@@ -49,11 +53,15 @@ def typed_row(
     return result
 
 
-def _entry(match: Match, typed: Typed) -> Entry:
+def _entry(match: Match, typed: Typed, doubt: str) -> Entry:
     observation = Observation(
         specimen=match.specimen.accession, code="", value=typed.raw, unit=typed.raw_unit, dilution=typed.dilution
     )
     measured = Measured(
-        text=typed.text, quantity=typed.quantity, value_type=match.test.value_type, raw_unit=typed.raw_unit
+        text=typed.text,
+        quantity=typed.quantity,
+        value_type=match.test.value_type,
+        raw_unit=typed.raw_unit,
+        dilution_doubt=doubt,
     )
     return Entry(0, observation, match, measured)

@@ -11,6 +11,7 @@ from typing import Any
 from cloud.kit import clock
 from cloud.lis.catalog.model import Test, ValueType
 from cloud.lis.results.conversion import conversion_of
+from cloud.lis.results.diluting import Declared, applied
 from cloud.lis.results.judging import Background, judged, range_text
 from cloud.lis.results.matching import Match
 from cloud.lis.results.model import Result
@@ -48,14 +49,16 @@ class Entry:
     verdict: Verdict | None = None
 
 
-def read(at: int, observation: Observation, match: Match) -> Entry:
-    """The value in the catalogue's unit, as `conversion` says."""
+def read(at: int, observation: Observation, match: Match, hand: Declared | None = None) -> Entry:
+    """The value in the catalogue's unit, as `conversion` says. `hand`: the tube was diluted by a person."""
     test = match.test
     conversion = conversion_of(match.channel, observation.unit, test)
     sent = observation.value or ""
     if test.value_type == ValueType.RATIO:
         sent = read_ratio(sent) or sent
-    text, quantity = convert(sent, conversion.factor, test.decimals)
+    taken_at = clock.from_instrument(observation.observed_at)
+    diluted = applied(hand, own=observation.dilution, taken_at=taken_at)
+    text, quantity = convert(sent, conversion.factor * diluted.factor, test.decimals)
     measured = Measured(
         text=text,
         quantity=quantity,
@@ -64,9 +67,11 @@ def read(at: int, observation: Observation, match: Match) -> Entry:
         raw_unit=observation.unit,
         unit_wanted=conversion.wanted,
         converted=conversion.by_table,
+        hand_dilution=f"{diluted.factor:f}" if diluted.factor != 1 else "",
+        dilution_doubt=diluted.doubt,
         instrument_flags=observation.flags,
         status=observation.status,
-        taken_at=clock.from_instrument(observation.observed_at),
+        taken_at=taken_at,
     )
     return Entry(at, observation, match, measured)
 
@@ -103,6 +108,8 @@ def judge_row(result: Result, test: Test, known: Background) -> None:
         raw_unit=result.raw_unit,
         unit_wanted=result.details.get("unit_wanted", ""),
         converted=result.details.get("converted", ""),
+        hand_dilution=result.details.get("hand_dilution", ""),
+        dilution_doubt=result.details.get("dilution_doubt", ""),
         instrument_flags=tuple(result.instrument_flags),
         status=result.details.get("status"),
         taken_at=result.observed_at,
@@ -166,7 +173,7 @@ def new_result(
         instrument_flags=list(observation.flags),
         comments=list(observation.comments),
         details={name: getattr(observation, name) for name in _DETAILS if getattr(observation, name) is not None}
-        | _unit_details(measured)
+        | _said(measured)
         | (details or {}),
         instrument_run=observation.run,
         observed_at=measured.taken_at,
@@ -177,9 +184,16 @@ def new_result(
     return result
 
 
-def _unit_details(measured: Measured) -> dict[str, Any]:
-    """Which unit was expected where another came, and how it was converted: the verdict is made again from them."""
-    said = {"unit_wanted": measured.unit_wanted, "converted": measured.converted}
+def _said(measured: Measured) -> dict[str, Any]:
+    """What the verdict is made again from: another unit and its conversion, a dilution by hand."""
+    said = {
+        "unit_wanted": measured.unit_wanted,
+        "converted": measured.converted,
+        "hand_dilution": measured.hand_dilution,
+        "dilution_doubt": measured.dilution_doubt,
+    }
+    if measured.hand_dilution:
+        said["dilution"] = measured.hand_dilution
     return {name: each for name, each in said.items() if each}
 
 

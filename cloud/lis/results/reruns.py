@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from cloud.lis.catalog.model import Test
+from cloud.lis.catalog.model import Test, ValueType
 from cloud.lis.instruments.model import Instrument
+from cloud.lis.results.diluting import BY_HAND
+from cloud.lis.results.dilution import told_to
 from cloud.lis.results.model import Result, ResultState
 from cloud.lis.specimens.model import Specimen
 from cloud.people.access import Subject, visible_to
@@ -24,6 +26,17 @@ class Waiting:
     test: Test
     result: Result
     instrument: Instrument | None
+    diluting: tuple[Instrument, ...] = ()
+    """Analyzers that are told to dilute; none: by hand."""
+
+    @property
+    def by_hand(self) -> str:
+        """The factor of a dilution that a person has made; what comes next is multiplied by it."""
+        return str(self.result.details.get("rerun", {}).get(BY_HAND, ""))
+
+    @property
+    def can_be_diluted(self) -> bool:
+        return self.test.value_type == ValueType.NUMERIC
 
     @property
     def dilution(self) -> str:
@@ -50,7 +63,9 @@ def waiting(session: Session, subject: Subject, *, limit: int = 300) -> list[Wai
         .order_by(Result.rerun_requested_at)
         .limit(limit)
     )
-    return [Waiting(*row) for row in rows]
+    found = [Waiting(*row) for row in rows]
+    told = {key: tuple(told_to(session, *key)) for key in {(each.test.id, each.dilution) for each in found}}
+    return [replace(each, diluting=told[each.test.id, each.dilution]) for each in found]
 
 
 def waiting_count(session: Session) -> int:

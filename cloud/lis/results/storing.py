@@ -15,6 +15,7 @@ from cloud.kit.live import announce
 from cloud.lis.catalog.model import Test
 from cloud.lis.results import calculating, judging, reflexes
 from cloud.lis.results.choosing import choose_newest, chosen_numbers, items_resulted, settle_choice
+from cloud.lis.results.diluting import declared
 from cloud.lis.results.entry import Entry, judge_entries, new_result, read
 from cloud.lis.results.events import ResultsReceived
 from cloud.lis.results.known import instrument_code
@@ -99,7 +100,7 @@ def store_results(
             )
             stored.resent += 1
             continue
-        entries.append(read(at, observation, match))
+        entries.append(read(at, observation, match, declared(history.get(match.item.id, ()))))
     if not entries:
         return []
     code = instrument_code(session, instrument_id)

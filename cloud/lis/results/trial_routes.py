@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.lis.calculation import wording
-from cloud.lis.results import recalculated, reruns, trial
+from cloud.lis.results import dilution, recalculated, reruns, trial
 from cloud.people.access import Subject
 from cloud.staff import worklist
 from cloud.staff.access import CurrentStaff, require
@@ -53,6 +53,20 @@ worklist.add(
 def rerun_list(request: Request, session: Transaction, staff: Reviewer) -> Response:
     """What is to be measured again, with the dilution."""
     return render(request, "lis/results/reruns.html", {"rows": reruns.waiting(session, Subject.staff(staff))})
+
+
+@router.post(RERUNS + "/{result_id}")
+def dilute(
+    session: Transaction,
+    staff: Reviewer,
+    result_id: uuid.UUID,
+    factor: Annotated[str, Form(max_length=12)] = "",
+    how: Annotated[str, Form(max_length=8)] = "ask",
+) -> Response:
+    """Ask for a dilution (an empty factor takes it back), or say that the tube was diluted by hand."""
+    act = dilution.declare if how == "hand" else dilution.ask
+    act(session, result_id, factor, by=staff)
+    return RedirectResponse(f"{RERUNS}#r-{result_id}", status_code=303)
 
 
 @router.get("/staff/lis/formulas/{test_code}/try")

@@ -19,6 +19,7 @@ from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState
 from cloud.lis.results import calculating, entering, reflexes, sheets
 from cloud.lis.results.choosing import choose_newest, settle_choice
+from cloud.lis.results.diluting import declared
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import Result
 from cloud.lis.results.signatory import Signatory, actor, authorise
@@ -67,7 +68,14 @@ def enter_value(
     if before is not None and not reason.strip():
         raise Invalid("enter.reason", N_("已有结果 {value}，更正须填写原因。"), value=before.value_text)
     result = entering.typed_row(
-        session, specimen, match, value.text, by_id=by.id, unit=value.unit, dilution=value.dilution
+        session,
+        specimen,
+        match,
+        value.text,
+        by_id=by.id,
+        unit=value.unit,
+        dilution=value.dilution,
+        hand=declared(earlier),
     )
     choose_newest(result, match.item, earlier)
     settle_choice(session, [result])

@@ -20,6 +20,8 @@ REASONS = {
     "not_comparable": N_("无法与参考区间比较：{text}"),
     "unit_unexpected": N_("仪器发来的单位 {unit} 与设定的 {expected} 不符，未换算"),
     "unit_converted": N_("已按单位表换算：{by}"),
+    "hand_dilution": N_("手工稀释 {factor} 倍，结果已乘"),
+    "dilution_doubt": N_("已登记手工稀释 {factor} 倍，但本结果可能已乘或不是稀释后测定，未再乘，请核对"),
     "critical": N_("危急值（界限 {limit}）"),
     "delta": N_("与上次相差过大"),
     "delta_unsure": N_("上次 {previous}，带 < > 的结果无法确定变化是否过大"),

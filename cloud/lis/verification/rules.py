@@ -125,6 +125,10 @@ class Measured:
     """The unit that was expected, where another one came."""
     converted: str = ""
     """How the unit table converted another unit that is approved for the channel ("1 mg/dL = 0.0555 mmol/L")."""
+    hand_dilution: str = ""
+    """The factor of a dilution by hand that is in the value already."""
+    dilution_doubt: str = ""
+    """A factor that was declared and not used, because it may be in the value already."""
     instrument_flags: tuple[str, ...] = ()
     status: str | None = None
     taken_at: datetime | None = None
@@ -206,6 +210,10 @@ def _instrument_reasons(measured: Measured) -> Iterable[Reason]:
         yield Reason("no_value", holds=True)
     if measured.status is not None and measured.status not in ("F", "C", ""):
         yield Reason("instrument_status", holds=True, fields={"status": measured.status})
+    if measured.hand_dilution:
+        yield Reason("hand_dilution", holds=False, fields={"factor": measured.hand_dilution})
+    if measured.dilution_doubt:
+        yield Reason("dilution_doubt", holds=True, fields={"factor": measured.dilution_doubt})
     if not measured.unit_expected:
         unit = {"unit": measured.raw_unit or "", "expected": measured.unit_wanted}
         yield Reason("unit_unexpected", holds=True, fields=unit)

@@ -18,6 +18,7 @@ from cloud.lis.instruments.model import Instrument, InstrumentChannel, Instrumen
 from cloud.lis.orders.model import ItemState
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenState
+from cloud.lis.worklists import dilutions
 from cloud.lis.worklists.events import WorklistChanged
 from cloud.lis.worklists.model import WorklistCounter, WorklistRow
 from cloud.lis.worklists.rules import Ability, orders_by_gateway
@@ -64,12 +65,14 @@ def wanted_by_gateway(session: Session, specimen: Specimen) -> dict[str, dict[st
         specimen_type=specimen.specimen_type,
         collected_at=collected.isoformat(timespec="seconds") if collected else None,
     )
-    return orders_by_gateway(_abilities(session, test_ids), test_ids, order)
+    return orders_by_gateway(_abilities(session, test_ids), test_ids, order, dilutions.asked(session, specimen.id))
 
 
 def _abilities(session: Session, test_ids: Iterable[uuid.UUID]) -> list[Ability]:
     found = (
-        select(Instrument.gateway, Instrument.link, InstrumentChannel.test_id, InstrumentChannel.code)
+        select(
+            Instrument.gateway, Instrument.link, InstrumentChannel.test_id, InstrumentChannel.code, Instrument.driver
+        )
         .join(Instrument, Instrument.id == InstrumentChannel.instrument_id)
         .where(
             Instrument.state == InstrumentState.ACTIVE,
@@ -80,10 +83,26 @@ def _abilities(session: Session, test_ids: Iterable[uuid.UUID]) -> list[Ability]
         .order_by(Instrument.gateway, Instrument.link, InstrumentChannel.id)
     )
     return [
-        Ability(gateway, link, test_id, code)
-        for gateway, link, test_id, code in session.execute(found)
+        Ability(gateway, link, test_id, code, driver)
+        for gateway, link, test_id, code, driver in session.execute(found)
         if test_id is not None
     ]
+
+
+def analyzers_that_dilute(session: Session, test_id: uuid.UUID, factor: str) -> list[Instrument]:
+    """Active analyzers that take the test in an order together with such a dilution."""
+    found = session.scalars(
+        select(Instrument)
+        .join(InstrumentChannel, InstrumentChannel.instrument_id == Instrument.id)
+        .where(
+            Instrument.state == InstrumentState.ACTIVE,
+            InstrumentChannel.test_id == test_id,
+            InstrumentChannel.sendable,
+            InstrumentChannel.state != ApprovalState.RETIRED,
+        )
+        .order_by(Instrument.code)
+    )
+    return [each for each in found.unique() if dilutions.can(each.driver, factor)]
 
 
 def _write(session: Session, gateway: str, specimen: Specimen, orders: dict[str, Any]) -> bool:
