@@ -44,6 +44,7 @@ SLICES = (
     "lis.worksheets",
     "lis.critical",
     "lis.reports",
+    "lis.printing",
     "lis.autoverify",
     "lis.infectious",
     "lis.turnaround",

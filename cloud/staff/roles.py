@@ -23,6 +23,8 @@ PERMISSIONS = {
     "result.export": N_("导出查询结果"),
     "report.read": N_("查看报告"),
     "report.amend": N_("修正报告"),
+    "report.print": N_("打印报告"),
+    "printer.configure": N_("设置打印机和自助机"),
     "unmatched.match": N_("匹配无主结果"),
     "infectious.read": N_("查看传染病病例"),
     "infectious.tell": N_("告知传染病阳性"),
@@ -54,6 +56,7 @@ _BENCH = {
     "result.read",
     "result.review",
     "report.read",
+    "report.print",
     "unmatched.match",
     "infectious.read",
     "infectious.tell",
@@ -84,9 +87,12 @@ ROLES: dict[str, frozenset[str]] = {
             "infectious.decide",
             "turnaround.target",
             "critical.policy",
+            "printer.configure",
         }
     ),
-    "field_engineer": frozenset({"gateway.read", "gateway.configure", "environment.read", "catalog.read"}),
+    "field_engineer": frozenset(
+        {"gateway.read", "gateway.configure", "environment.read", "catalog.read", "printer.configure"}
+    ),
     "nurse": frozenset({"patient.read", "critical.ward", "specimen.print", "specimen.collect", "specimen.hand_over"}),
     "courier": frozenset({"specimen.hand_over"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),

@@ -1,0 +1,1 @@
+"""A stand-in printer that speaks IPP over HTTP, as far as a laboratory needs it."""
