@@ -24,6 +24,7 @@ from cloud.lis.results.model import Result
 from cloud.lis.results.service import ingest
 from cloud.lis.specimens.model import Specimen
 from tests.support.bench import Bench, observed, pathologist, set_up, technician
+from tests.support.critical_cases import open_cases
 
 pytestmark = pytest.mark.req("LIS-7", "LIS-11")
 NOON = "2026-11-23T12:00:00"
@@ -69,7 +70,7 @@ def react(bench: Bench) -> None:
 def test_a_critical_value_after_release_waits_for_its_read_back(bench: Bench) -> None:
     specimen, _ = released(bench, K="4.1", GLU="5.0")
     late(bench, specimen, K="6.9", GLU="5.1")
-    [case] = critical.open_cases(bench.session)
+    [case] = open_cases(bench.session)
     assert (case.specimen_id, case.state, case.report_version) == (specimen.id, CriticalState.DETECTED, None)
     assert [(each["code"], each["value"]) for each in case.values] == [("K", "6.9")]
     opened = bench.session.scalars(select(StoredEvent).where(StoredEvent.type == "critical.opened")).one()
@@ -80,7 +81,7 @@ def test_a_critical_value_after_release_waits_for_its_read_back(bench: Bench) ->
     assert bench.session.scalar(select(func.count()).select_from(CriticalCase)) == 1
     critical.record_contact(bench.session, case.id, by=technician(), told="孙护士", outcome="read_back")
     react(bench)
-    assert critical.open_cases(bench.session) == []
+    assert open_cases(bench.session) == []
 
 
 def test_each_late_critical_value_is_told(bench: Bench) -> None:
@@ -88,7 +89,7 @@ def test_each_late_critical_value_is_told(bench: Bench) -> None:
     late(bench, specimen, K="7.0")
     ingest(bench.session, bench.source(), [observed(specimen, "K", "7.4", observed_at="2026-11-23T13:00:00")])
     react(bench)
-    assert [case.values[0]["value"] for case in critical.open_cases(bench.session)] == ["6.8", "7.0", "7.4"]
+    assert [case.values[0]["value"] for case in open_cases(bench.session)] == ["6.8", "7.0", "7.4"]
 
 
 def test_no_case_is_opened_for_what_waits_for_review_or_is_not_critical(bench: Bench) -> None:
@@ -96,17 +97,17 @@ def test_no_case_is_opened_for_what_waits_for_review_or_is_not_critical(bench: B
     late(bench, specimen, K="4.3")
     waiting = bench.specimen("K")
     late(bench, waiting, K="6.9")
-    assert critical.open_cases(bench.session) == []
+    assert open_cases(bench.session) == []
 
 
 def test_the_read_back_of_a_report_does_not_wait_for_a_value_that_is_not_in_it(bench: Bench) -> None:
     specimen, report = released(bench, K="6.8")
-    [case] = critical.open_cases(bench.session)
+    [case] = open_cases(bench.session)
     critical.record_contact(bench.session, case.id, by=technician(), told="孙护士", outcome="read_back")
     late(bench, specimen, K="7.4")
     assert critical.read_back_at(bench.session, specimen.id) is not None
     reports.recall(bench.session, report.id, by=pathologist(), reason="标本错误")
-    assert [each.state for each in critical.open_cases(bench.session)] == [CriticalState.DETECTED]
+    assert [each.state for each in open_cases(bench.session)] == [CriticalState.DETECTED]
 
 
 def test_a_late_value_taken_into_the_report_is_told_once_with_it(bench: Bench) -> None:
@@ -115,7 +116,7 @@ def test_a_late_value_taken_into_the_report_is_told_once_with_it(bench: Bench) -
     taken = bench.session.scalars(select(Result).where(Result.after_release)).one()
     correction = Correction(bench.tests["K"].id, result_id=taken.id)
     amend(bench.session, report.id, by=pathologist(), reason="复检", corrections=[correction], confirm_critical=True)
-    [case] = critical.open_cases(bench.session)
+    [case] = open_cases(bench.session)
     assert (case.report_version, case.state) == (2, CriticalState.CONFIRMED)
     react(bench)
-    assert len(critical.open_cases(bench.session)) == 1
+    assert len(open_cases(bench.session)) == 1

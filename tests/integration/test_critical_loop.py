@@ -214,7 +214,7 @@ def test_which_values_are_not_called_again() -> None:
     hour = timedelta(hours=1)
 
     def quiet(found: CriticalLimit | None, **changed: object) -> bool:
-        given = {"last_told": now - hour, "same_side": True, "same_visit": True, "now": now, **changed}
+        given = {"last_told": now - hour, "same_visit": True, "now": now, **changed}
         return repeats.quiet(found, **given)  # type: ignore[arg-type]
 
     assert not quiet(None)
@@ -222,7 +222,6 @@ def test_which_values_are_not_called_again() -> None:
     assert quiet(limit(first_only=True))
     assert not quiet(limit(first_only=True), same_visit=False)
     assert not quiet(limit(first_only=True), last_told=None)
-    assert not quiet(limit(first_only=True), same_side=False)
     assert quiet(limit(repeat_after_hours=2))
     assert not quiet(limit(repeat_after_hours=1)), "an hour has passed: it is called again"
 

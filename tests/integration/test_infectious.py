@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -15,8 +17,8 @@ from cloud.kit import clock, db
 from cloud.kit.audit import AuditEntry
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Forbidden, Invalid, NotFound, XinglinError
-from cloud.lis.infectious import cards, load, markers, opening, overview, service
-from cloud.lis.infectious.model import CaseEvidence, CaseState, CaseStep, InfectiousCase, Marker, ReportCard
+from cloud.lis.infectious import cards, diseases, load, markers, opening, overview, service
+from cloud.lis.infectious.model import CaseEvidence, CaseState, CaseStep, Disease, InfectiousCase, Marker, ReportCard
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.amending import Correction, amend
 from cloud.lis.reports.model import Report
@@ -273,6 +275,108 @@ def test_markers_are_set_by_one_and_approved_by_another(bench: Bench, monkeypatc
     assert opening.markers_in_force(session, hbsag) == [], "production uses what was approved"
 
 
+def test_a_change_of_the_list_is_written_by_one_approved_by_another_and_ends_the_row_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, by = bench.session, decider()
+    old = session.scalars(select(Disease).where(Disease.code == "influenza")).one()
+    given = {
+        "code": "influenza",
+        "name": "流行性感冒",
+        "name_en": "Influenza",
+        "legal_class": "B",
+        "deadline_hours": "2",
+        "episode_days": "30",
+        "valid_from": clock.today() - timedelta(days=1),
+        "source": "演练文件",
+    }
+
+    def refused(error: type[XinglinError], said: str, /, **changed: object) -> None:
+        with pytest.raises(error) as found:
+            diseases.set_disease(session, **{**given, "by": by, **changed})  # type: ignore[arg-type]
+        assert found.value.code == said
+
+    refused(Forbidden, "infectious.forbidden", by=technician())
+    refused(Invalid, "infectious.disease_code", code="流感")
+    refused(Invalid, "infectious.disease_name", name_en=" ")
+    refused(Invalid, "infectious.disease_class", legal_class="D")
+    refused(Invalid, "infectious.disease_day", valid_from=None)
+    refused(Invalid, "infectious.disease_day", valid_to=clock.today() - timedelta(days=9))
+    refused(Invalid, "infectious.disease_number", deadline_hours="0")
+    refused(Invalid, "infectious.disease_number", episode_days="一个月")
+    refused(Invalid, "infectious.source", source=" ")
+    new = diseases.set_disease(session, **given, by=by)  # type: ignore[arg-type]
+    refused(Conflict, "infectious.disease_there")
+    for who in (by, technician()):
+        with pytest.raises(Forbidden):
+            diseases.approve(session, new.id, by=who)
+    with pytest.raises(NotFound):
+        diseases.approve(session, bench.person_id, by=decider())
+    monkeypatch.setattr(opening, "settings", lambda: type("S", (), {"environment": "production"})())
+    rows = session.scalars(select(Disease)).all()
+    plague = opening.disease_in_force(rows, "plague", clock.today())
+    assert plague is not None, "what nobody approved yet is not missed for it"
+    diseases.approve(session, old.id, by=decider())
+    assert opening.disease_in_force(rows, "influenza", clock.today()) is old, "production keeps to the approved row"
+    diseases.approve(session, new.id, by=decider())
+    assert old.valid_to == clock.today() - timedelta(days=2)
+    assert opening.disease_in_force(rows, "influenza", clock.today()) is new
+    with pytest.raises(Conflict):
+        diseases.approve(session, new.id, by=decider())
+
+
+def test_two_people_who_enter_one_card_number_at_once_get_one_card_and_one_refusal(database: str) -> None:
+    with begin() as session:
+        bench = set_up(session)
+        load.load(session)
+        cases = [positive(bench, code, "阳性").id for code in ("HBSAG", "TPAB")]
+    line, said = threading.Barrier(2), []
+
+    def enter(case_id: uuid.UUID) -> None:
+        with begin() as session:
+            line.wait(20)
+            try:
+                service.report(session, case_id, version=1, number="330100-8", fields=card(), by=decider())
+            except Conflict as refusal:
+                said.append(refusal.code)
+                raise
+
+    def entered(case_id: uuid.UUID) -> None:
+        with contextlib.suppress(Conflict):
+            enter(case_id)
+
+    both = [threading.Thread(target=entered, args=(each,)) for each in cases]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert said == ["infectious.card_used"]
+    with begin() as session:
+        assert len(session.scalars(select(ReportCard)).all()) == 1
+        states = sorted(session.scalars(select(InfectiousCase.state)))
+        assert states == [CaseState.OPEN, CaseState.REPORTED], "the refused one changed nothing"
+
+
+def test_one_table_of_cards_imported_twice_at_once_counts_each_card_once(database: str) -> None:
+    with begin() as session:
+        set_up(session)
+        load.load(session)
+    line, taken = threading.Barrier(2), []
+    rows = table("K1,1,某,麻疹,李,2026-11-23 08:00", "K2,1,某,麻疹,李,2026-11-23 08:00")
+
+    def take() -> None:
+        with begin() as session:
+            line.wait(20)
+            taken.append(cards.take(session, rows, by=decider()))
+
+    both = [threading.Thread(target=take) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert sorted((each.new, each.known) for each in taken) == [(0, 2), (2, 0)]
+
+
 def test_two_reports_at_once_open_one_case(database: str) -> None:
     with begin() as session:
         bench = set_up(session)
@@ -331,5 +435,11 @@ def test_the_pages_lead_from_the_finding_to_the_card(database: str) -> None:
         files = {"table": ("cards.csv", table("K1,1,某,麻疹,李,2026-11-23 08:00"), "text/csv")}
         assert "导入 1 张新卡" in chief.post(f"{PAGE}/check/cards", files=files).text
         assert "病种目录" in desk.get(f"{PAGE}/markers").text
+        row = {"code": "measles", "name": "麻疹", "name_en": "Measles", "legal_class": "B", "source": "演练"}
+        days = {"deadline_hours": "24", "episode_days": "30", "valid_from": "2026-11-01"}
+        chief.get(f"{PAGE}/markers")
+        assert chief.post(f"{PAGE}/diseases", row | days | {"valid_from": "x"}).status_code == 422
+        assert "2026-11-01" in chief.post(f"{PAGE}/diseases", row | days).text
+        assert chief.post(f"{PAGE}/diseases", row | days).status_code == 409
         assert desk.get(f"{PAGE}/check?from=x&to=2026-99-01").status_code == 200
         site.close()

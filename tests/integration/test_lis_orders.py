@@ -20,7 +20,8 @@ from cloud.lis.orders.numbers import check_digit_holds
 from cloud.lis.specimens import refusal
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenState
-from tests.support.lab import Lab, labelled, open_lab, order, react
+from cloud.lis.worklists.model import WorklistRow
+from tests.support.lab import Lab, labelled, open_lab, order, react, received
 
 
 @pytest.fixture
@@ -236,6 +237,42 @@ def test_a_cancelled_order_takes_its_tubes_with_it_and_a_received_one_is_not_can
         orders.cancel_order(session, order_id, reason="开错", by="his")
     with begin() as session:
         assert {each.state for each in orders.items_of(session, order_id)} == {ItemState.RECEIVED}
+
+
+@pytest.mark.req("LIS-1", "LIS-2")
+def test_what_the_laboratory_cancels_after_receipt_leaves_the_worklist_and_says_what_not_to_charge(lab: Lab) -> None:
+    accession = received(lab, ("ALT", "AST", "CREA"))
+
+    def asked() -> set[str]:
+        with begin() as session:
+            tube = specimens.by_barcode(session, accession)
+            rows = select(WorklistRow).where(WorklistRow.specimen_id == tube.id).order_by(WorklistRow.revision.desc())
+            orders_down = session.scalars(rows.limit(1)).one().orders
+            return {code for each in orders_down.values() for code in each["codes"]}
+
+    before = asked()
+    with begin() as session:
+        tube = specimens.by_barcode(session, accession)
+        alt, ast, crea = specimens.live_items(session, tube.id)
+        orders.cancel_order(
+            session, tube.order_id, reason="医生撤销", by="staff:lab", item_ids=[alt.id], after_receipt=True
+        )
+        said = session.scalars(select(StoredEvent).where(StoredEvent.type == "lis.orders.order_cancelled")).one()
+        assert (said.payload["item_ids"], said.payload["whole"]) == ([str(alt.id)], False)
+    react()
+    assert asked() < before
+    with begin() as session:
+        crea.state = session.get_one(OrderItem, crea.id).state = ItemState.RELEASED
+        session.get_one(OrderItem, ast.id).state = ItemState.RESULTED
+    with begin() as session, pytest.raises(Conflict, match="received_already"):
+        orders.cancel_order(session, tube.order_id, reason="撤销", by="x", item_ids=[ast.id], after_receipt=True)
+    with begin() as session:
+        session.get_one(OrderItem, ast.id).state = ItemState.RECEIVED
+        session.flush()
+        orders.cancel_order(session, tube.order_id, reason="撤销", by="x", item_ids=[ast.id], after_receipt=True)
+    react()
+    with begin() as session:
+        assert specimens.by_barcode(session, accession).state == SpecimenState.DONE, "nothing is left to wait for"
 
 
 @pytest.mark.req("LIS-1", "LIS-2")

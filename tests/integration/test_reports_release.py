@@ -40,6 +40,7 @@ from cloud.people.rules import PersonDetails
 from cloud.people.service import update as update_person
 from protocols.model import changed
 from tests.support.bench import Bench, Technologist, observed, pathologist, set_up, technician
+from tests.support.critical_cases import open_cases
 from tests.support.pictures import first_page
 
 
@@ -188,7 +189,7 @@ def test_a_critical_value_is_confirmed_then_waits_for_its_read_back(bench: Bench
         bench.session, specimen.id, by=pathologist(), version=version(bench, specimen), confirm_critical=True
     )
     assert report.contains_critical
-    [case] = critical.open_cases(bench.session)
+    [case] = open_cases(bench.session)
     assert [(each["code"], each["value"], each["side"]) for each in case.values] == [("K", "6.8", "high")]
     assert reports.disclosable(bench.session, report.id).reason is Reason.CRITICAL
     assert reports.disclosable(bench.session, report.id, Reader.CLINICIAN, Channel.STAFF).allowed
@@ -341,7 +342,7 @@ def test_correcting_one_of_two_critical_values_leaves_the_other_to_be_told(bench
         reason="溶血",
         corrections=[Correction(bench.tests["K"].id, value="4.1")],
     )
-    [case] = critical.open_cases(bench.session)
+    [case] = open_cases(bench.session)
     assert [each["code"] for each in case.values] == ["GLU"]
     states = bench.session.scalars(select(CriticalCase.state).order_by(CriticalCase.report_version)).all()
     assert states == [CriticalState.CANCELLED, CriticalState.CONFIRMED]
@@ -366,7 +367,7 @@ def test_a_recalled_report_is_given_to_nobody_until_it_is_amended(bench: Bench) 
         reports.recall(bench.session, report.id, by=pathologist(), reason="标本错误")
     amend(bench.session, report.id, by=pathologist(), reason="核对无误")
     assert reports.disclosable(bench.session, report.id).reason is Reason.CRITICAL
-    assert len(critical.open_cases(bench.session)) == 1
+    assert len(open_cases(bench.session)) == 1
 
 
 @pytest.mark.req("SEC-2")
@@ -415,7 +416,7 @@ def test_the_directors_limit_discloses_a_critical_report_that_nobody_read_back(b
 @pytest.mark.req("REP-1", "LIS-11")
 def test_a_read_back_tells_whoever_pushes_that_the_hold_is_lifted(bench: Bench) -> None:
     released(bench, confirm_critical=True, K="6.8")
-    [case] = critical.open_cases(bench.session)
+    [case] = open_cases(bench.session)
     critical.record_contact(bench.session, case.id, by=technician(), told="孙护士", outcome="read_back")
     event = bench.session.scalars(select(StoredEvent).where(StoredEvent.type == "critical.read_back")).one()
     run_job(bench, "reports.read_back", event_id=str(event.id))

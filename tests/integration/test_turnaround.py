@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -104,6 +105,13 @@ def test_each_point_is_taken_from_where_it_was_written_down(bench: Bench) -> Non
     assert row.breached is None, "no target, no judgement"
 
 
+def target_of(session: Session, specimen_id: uuid.UUID) -> int | None:
+    """The target a specimen has by what is set now."""
+    times.refresh(session, [specimen_id])
+    session.expire_all()
+    return session.get_one(SpecimenTimes, specimen_id).target_minutes
+
+
 def test_the_most_specific_target_counts_and_the_tightest_of_the_tests(bench: Bench) -> None:
     session = bench.session
     at = clock.now() - timedelta(hours=3)
@@ -119,13 +127,12 @@ def test_the_most_specific_target_counts_and_the_tightest_of_the_tests(bench: Be
     )
     aim(session, 60, test_id=bench.tests["WBC"].id)
     two = released(bench, "WBC", "PLT", received=at, minutes=50)
-    found = {each.specimen_id: each for each in times.of_specimens(session, [one.id, two.id])}
-    assert found[one.id].target_minutes == 60, "its only test has a target of its own"
-    assert found[two.id].target_minutes == 45, "the platelets have the section's"
+    assert target_of(session, one.id) == 60, "its only test has a target of its own"
+    assert target_of(session, two.id) == 45, "the platelets have the section's"
     aim(session, 20, section="hematology", department_id=ensure_department(session, code="RESP", name="x").id)
-    assert times.of_specimens(session, [two.id])[0].target_minutes == 20
+    assert target_of(session, two.id) == 20
     aim(session, None, test_id=bench.tests["WBC"].id)
-    assert times.of_specimens(session, [one.id])[0].target_minutes is None, "this test has none from now on"
+    assert target_of(session, one.id) is None, "this test has none from now on"
 
 
 def test_a_target_does_not_judge_what_came_before_it(bench: Bench) -> None:
@@ -134,7 +141,7 @@ def test_a_target_does_not_judge_what_came_before_it(bench: Bench) -> None:
     targets.set_target(
         bench.session, targets.Scope("R"), start=Point.RECEIVED, minutes=10, source="科务会", by=director()
     )
-    assert times.of_specimens(bench.session, [specimen.id])[0].target_minutes is None
+    assert target_of(bench.session, specimen.id) is None
 
 
 def test_every_refusal_of_a_target_says_why(bench: Bench) -> None:
@@ -318,7 +325,7 @@ def test_production_ignores_the_drafts_it_begins_with(bench: Bench, monkeypatch:
     specimen = released(bench, "WBC", received=clock.now() + timedelta(seconds=5), minutes=5)
     assert targets.ensure_drafts(session) > 0
     assert targets.ensure_drafts(session) == 0, "only where nothing was ever set"
-    assert times.of_specimens(session, [specimen.id])[0].target_minutes == 60
+    assert target_of(session, specimen.id) == 60
     monkeypatch.setattr(times, "_given", lambda given=times._given(): {**given, "drafts": False})
-    assert times.of_specimens(session, [specimen.id])[0].target_minutes is None
+    assert target_of(session, specimen.id) is None
     assert IN_LABORATORY.key == "received-released"

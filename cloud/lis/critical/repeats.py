@@ -21,15 +21,13 @@ EPISODE = timedelta(days=30)
 """Where the orders name no visit: "first in an episode" means first in so many days. A default of ours."""
 
 
-def quiet(
-    limit: CriticalLimit | None, *, last_told: datetime | None, same_side: bool, same_visit: bool, now: datetime
-) -> bool:
+def quiet(limit: CriticalLimit | None, *, last_told: datetime | None, same_visit: bool, now: datetime) -> bool:
     """Whether a critical value need not be called. Pure.
 
-    `last_told`: when an earlier value of this person and test was read back; `same_side`: on the same side of the
-    limits; `same_visit`: of the same visit, or of the last 30 days where no visit is named.
+    `last_told`: when an earlier value of this person and test on the same side of the limits was read back;
+    `same_visit`: of the same visit, or of the last 30 days where no visit is named.
     """
-    if limit is None or last_told is None or not same_side:
+    if limit is None or last_told is None:
         return False
     if limit.repeat_after_hours is not None:
         return now - last_told < timedelta(hours=limit.repeat_after_hours)
@@ -52,7 +50,6 @@ def known_from(session: Session, specimen: Specimen, critical: Sequence[Result])
         if case is None or not quiet(
             limits[result.test_id],
             last_told=case[0].read_back_at,
-            same_side=True,
             same_visit=_same_visit(visit, case[1], case[0]),
             now=clock.now(),
         ):

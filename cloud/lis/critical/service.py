@@ -15,6 +15,7 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.live import announce
+from cloud.lis.authority.service import require_authority
 from cloud.lis.critical import late, repeats
 from cloud.lis.critical.events import CriticalReadBack
 from cloud.lis.critical.model import CLOSED, CriticalCase, CriticalContact, CriticalState
@@ -65,6 +66,9 @@ def record_contact(
 ) -> CriticalContact:
     """Append one attempt. `read_back` needs the name of who read back and closes the case."""
     authorise(by, "result.review")
+    asked = session.get(CriticalCase, case_id)
+    if asked is not None:
+        require_authority(session, by, "critical.confirm", [value["code"] for value in asked.values])
     if outcome not in OUTCOMES:
         raise Invalid("critical.outcome", N_("请选择通知结果。"))
     if outcome != "not_reached" and not told.strip():
@@ -141,15 +145,3 @@ def read_back_at(session: Session, specimen_id: uuid.UUID) -> datetime | None:
         ).where(CriticalCase.specimen_id == specimen_id, CriticalCase.late_result_id.is_(None))
     ).one()
     return None if waiting else last
-
-
-def open_cases(session: Session, limit: int = 200) -> list[CriticalCase]:
-    """Cases nobody read back yet, oldest first."""
-    return list(
-        session.scalars(
-            select(CriticalCase)
-            .where(CriticalCase.state.not_in(CLOSED))
-            .order_by(CriticalCase.detected_at)
-            .limit(limit)
-        )
-    )

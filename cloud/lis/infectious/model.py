@@ -48,6 +48,8 @@ class Disease(Identified, Created, Base):
     valid_to: Mapped[date | None]
     source: Mapped[str]
     state: Mapped[str] = mapped_column(String(16))
+    set_by: Mapped[str] = mapped_column(default="system", server_default="system")
+    """Who wrote it, who may not approve it; ``system``: it came with the product."""
 
 
 class Condition(StrEnum):

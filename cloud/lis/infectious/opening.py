@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -47,6 +47,16 @@ def markers_in_force(session: Session, test_ids: Sequence[uuid.UUID]) -> list[Ma
     if settings().environment == "production":
         newest = newest.where(Marker.state == ApprovalState.APPROVED)
     return [each for each in session.scalars(select(Marker).where(Marker.id.in_(newest))) if each.active]
+
+
+def disease_in_force(rows: Iterable[Disease], code: str, on: date) -> Disease | None:
+    """The list's row of a disease on a day. In production an approved one; a draft only where nothing else is known:
+    a finding that nobody counts is worse than a deadline that nobody approved."""
+    known = list(rows)
+    if settings().environment == "production":
+        approved = [each for each in known if each.state == ApprovalState.APPROVED]
+        return rules.in_force(approved, code, on) or rules.in_force(known, code, on)
+    return rules.in_force(known, code, on)
 
 
 def screen(session: Session, report_id: uuid.UUID) -> list[InfectiousCase]:
@@ -96,7 +106,7 @@ def _attach(session: Session, report: Report, result: Result, test: Test, marker
         known.withdrawn_at = None
         return None
     at = result.released_at or report.released_at
-    disease = rules.in_force(session.scalars(select(Disease)).all(), marker.disease, clock.local(at).date())
+    disease = disease_in_force(session.scalars(select(Disease)).all(), marker.disease, clock.local(at).date())
     if disease is None:
         return None
     case = _episode(session, report.person_id, disease, at) or _open(session, report, disease, at, marker.screening)

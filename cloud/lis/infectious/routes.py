@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import XinglinError
-from cloud.lis.infectious import cards, markers, overview, rules, service, wording
+from cloud.lis.infectious import cards, diseases, markers, overview, rules, service, wording
 from cloud.lis.infectious.model import Disease
 from cloud.lis.infectious.opening import TOPIC
 from cloud.people.access import Subject
@@ -179,6 +179,52 @@ def approve_marker(request: Request, session: Transaction, staff: Approver, mark
     except XinglinError as refusal:
         return _markers(request, session, message_of(refusal), refusal.status)
     return RedirectResponse(f"{PAGE}/markers", status_code=303)
+
+
+@router.post("/diseases")
+def set_disease(
+    request: Request,
+    session: Transaction,
+    staff: Decider,
+    code: Annotated[str, Form(max_length=32)] = "",
+    name: Annotated[str, Form(max_length=80)] = "",
+    name_en: Annotated[str, Form(max_length=80)] = "",
+    legal_class: Annotated[str, Form(max_length=1)] = "",
+    deadline_hours: Annotated[str, Form(max_length=6)] = "",
+    episode_days: Annotated[str, Form(max_length=6)] = "",
+    valid_from: Annotated[str, Form(max_length=10)] = "",
+    valid_to: Annotated[str, Form(max_length=10)] = "",
+    source: Annotated[str, Form(max_length=400)] = "",
+) -> Response:
+    """A row of the list from a day on, a draft until another person approves it."""
+    try:
+        with session.begin_nested():
+            diseases.set_disease(
+                session,
+                code=code,
+                name=name,
+                name_en=name_en,
+                legal_class=legal_class,
+                deadline_hours=deadline_hours,
+                episode_days=episode_days,
+                valid_from=clock.typed_day(valid_from),
+                valid_to=clock.typed_day(valid_to),
+                source=source,
+                by=staff,
+            )
+    except XinglinError as refusal:
+        return _markers(request, session, message_of(refusal), refusal.status)
+    return RedirectResponse(f"{PAGE}/markers#diseases", status_code=303)
+
+
+@router.post("/diseases/{disease_id}/approve")
+def approve_disease(request: Request, session: Transaction, staff: Approver, disease_id: uuid.UUID) -> Response:
+    try:
+        with session.begin_nested():
+            diseases.approve(session, disease_id, by=staff)
+    except XinglinError as refusal:
+        return _markers(request, session, message_of(refusal), refusal.status)
+    return RedirectResponse(f"{PAGE}/markers#diseases", status_code=303)
 
 
 # ---------------------------------------------------------------------- one case

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
@@ -56,8 +57,6 @@ def report(
         raise Invalid("infectious.card_number", N_("请填写卡片编号。"))
     now = clock.now()
     case = _move(session, case_id, version, OPEN_STATES, {"state": CaseState.REPORTED, "closed_at": now})
-    if session.query(ReportCard).filter_by(source=CardSource.HERE, number=number.strip()).first() is not None:
-        raise Conflict("infectious.card_used", N_("卡片编号已使用，请核对。"))
     card = ReportCard(
         number=number.strip(),
         source=CardSource.HERE,
@@ -71,8 +70,11 @@ def report(
         matched_by=actor(by),
         entered_by=actor(by),
     )
-    session.add(card)
-    session.flush()
+    try:
+        with session.begin_nested():
+            session.add(card)
+    except IntegrityError:  # of two who enter one number at once the second waits here for the first
+        raise Conflict("infectious.card_used", N_("卡片编号已使用，请核对。")) from None
     _step(session, case, "reported", by, detail={"card": card.number})
     return card
 
@@ -94,7 +96,7 @@ def dismiss(
 def duplicate(session: Session, case_id: uuid.UUID, *, version: int, of_number: int, by: Signatory) -> InfectiousCase:
     """It is the same episode as another case of this disease; later values go there."""
     authorise(by, DECIDE)
-    other = session.query(InfectiousCase).filter_by(number=of_number).first()
+    other = session.scalars(select(InfectiousCase).where(InfectiousCase.number == of_number)).first()
     case = session.get(InfectiousCase, case_id)
     if case is None or other is None:
         raise NotFound("infectious.case", N_("没有这个病例。"))

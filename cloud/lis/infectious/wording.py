@@ -42,6 +42,10 @@ def state(which: str) -> tuple[str, str]:
     return _(name), tone
 
 
+def classes() -> list[tuple[str, str]]:
+    return [(key, _(name)) for key, name in CLASSES.items()]
+
+
 def legal_class(which: str) -> str:
     return _(CLASSES[which])
 

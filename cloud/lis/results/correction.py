@@ -56,6 +56,8 @@ def correct(
         else:
             raise Invalid("amend.nothing", N_("请填写更正后的结果，或选择一条已有结果。"))
         _refuse_unfit(after, confirm_critical)
+        if after.critical:
+            guards.may(session, by, "critical.confirm", [after])
         _refuse_alone(session, test, after, by)
         _replace(session, before, after, by)
         done.append(Corrected(before, after))

@@ -128,6 +128,8 @@ def _refuse_unfit(
         )
     if any(each.critical for each in ready) and not confirm_critical:
         raise Conflict("release.critical", N_("含有危急值，请核对并勾选“已确认危急值”后再发布。"))
+    if critical := [each for each in ready if each.critical]:
+        guards.may(session, by, "critical.confirm", critical)
 
 
 def _release_items(session: Session, item_ids: Sequence[uuid.UUID]) -> None:

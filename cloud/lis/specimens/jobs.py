@@ -12,8 +12,11 @@ from cloud.lis.specimens import refusal, service
 
 @on(OrderCancelled, "lis.specimens.order_cancelled")
 def order_cancelled(session: Session, event: OrderCancelled) -> None:
-    """Tubes without a test left are cancelled."""
+    """Tubes without a test left are cancelled; one whose other tests are all released is done."""
     refusal.cancel_emptied(session, event.specimen_ids, by="system")
+    for specimen_id in sorted(event.specimen_ids):
+        if service.live_items(session, specimen_id):
+            service.mark_done(session, specimen_id, by="system")
 
 
 @on(TestsAdded, "lis.specimens.tests_added")

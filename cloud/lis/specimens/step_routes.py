@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid
+from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog import service as catalog
 from cloud.lis.orders import oral
 from cloud.lis.specimens import (
@@ -108,6 +109,7 @@ def concede(
     note: Reason = "",
 ) -> Response:
     specimen = _specimen(session, staff, accession)
+    _may_concede(session, staff, specimen)
     concession.concede(
         session, specimen.accession, by=staff.actor, reason_code=reason_code, agreed_with=agreed_with, note=note
     )
@@ -120,8 +122,16 @@ def withdraw(
 ) -> Response:
     specimen = _specimen(session, staff, accession)
     _own(session, specimen, defect_id)
+    _may_concede(session, staff, specimen)
     concession.withdraw(session, defect_id, by=staff.actor, reason=reason)
     return _back_to(specimen.accession)
+
+
+def _may_concede(session: Session, staff: CurrentStaff, specimen: Specimen) -> None:
+    """A concession is about every test of the tube: authority for all of them."""
+    test_ids = [each.test_id for each in lookup.live_items(session, specimen.id)]
+    codes = [each.code for each in catalog.tests_by_id(session, test_ids).values()]
+    require_authority(session, staff, "specimen.concession", sorted(codes))
 
 
 @router.post("/told/{defect_id}")

@@ -7,7 +7,7 @@ be thrown away and made again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,8 +37,8 @@ CROSS JOIN LATERAL (
 ) asked
 CROSS JOIN LATERAL (
   SELECT min(e.at) FILTER (WHERE e.type = 'printed') AS printed_at,
-         min(e.at) FILTER (WHERE e.type = ANY(:sent)) AS sent_at,
-         min(e.at) FILTER (WHERE e.type = ANY(:loaded)) AS loaded_at
+         min(e.at) FILTER (WHERE e.type = 'sent') AS sent_at,
+         min(e.at) FILTER (WHERE e.type = 'line_loaded') AS loaded_at
   FROM lab_specimen_event e WHERE e.specimen_id = s.id
 ) events
 CROSS JOIN LATERAL (
@@ -92,16 +92,10 @@ _TOUCHED = (
     "WITH chosen AS (SELECT id FROM lab_specimen WHERE received_at >= :since AND received_at < :until"
     " UNION SELECT id FROM lab_specimen WHERE received_at IS NULL AND created_at >= :since AND created_at < :until) "
 )
-SENT_EVENTS = ("sent", "handed_over", "dispatched", "in_transit")
-LOADED_EVENTS = ("line_loaded", "loaded")
 
 
 def _given() -> dict[str, Any]:
-    return {
-        "sent": list(SENT_EVENTS),
-        "loaded": list(LOADED_EVENTS),
-        "drafts": settings().environment != "production",
-    }
+    return {"drafts": settings().environment != "production"}
 
 
 def refresh(session: Session, specimen_ids: Collection[uuid.UUID]) -> int:
@@ -148,11 +142,6 @@ def open_specimens(session: Session, now: datetime) -> list[Times]:
     """Collected and not yet reported, as far as it is work in hand; not the tube whose tests its aliquots took."""
     rows = session.execute(text(_OPEN + _GATHER), {**_given(), "since": now - timedelta(days=OPEN_DAYS)}).mappings()
     return [times_of(row) for row in rows if row["released_at"] is None and row["sections"]]
-
-
-def of_specimens(session: Session, specimen_ids: Sequence[uuid.UUID]) -> list[Times]:
-    rows = session.execute(text(_THESE + _GATHER), {**_given(), "ids": list(specimen_ids)}).mappings()
-    return [times_of(row) for row in rows]
 
 
 def times_of(row: Any) -> Times:
