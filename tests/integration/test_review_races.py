@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import uuid
 from collections import Counter
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+from pypdf import PdfReader
 from sqlalchemy import func, select
 
 from cloud.kit.audit import AuditEntry
@@ -173,21 +175,23 @@ def test_a_copy_printed_at_the_moment_of_an_amendment_is_the_valid_one_or_is_on_
     for specimen_id in site.specimens(released=True):
         report = report_of(specimen_id)
         assert report is not None
-        copies: list[tuple[int, str]] = []
+        copies: list[tuple[int, str, bytes]] = []
 
         def change(report_id: uuid.UUID = report.id) -> None:
             with begin() as session:
                 correction = Correction(site.wbc, value="6.9")
                 amend(session, report_id, by=pathologist(), reason="复核", corrections=[correction], version=1)
 
-        def take(report_id: uuid.UUID = report.id, copies: list[tuple[int, str]] = copies) -> None:
+        def take(report_id: uuid.UUID = report.id, copies: list[tuple[int, str, bytes]] = copies) -> None:
             with begin() as session:
                 made = reports.copy(session, report_id, by=technician())
-                copies.append((made.version, made.notice))
+                copies.append((made.version, made.notice, made.data))
 
         assert race(pool, change, take) == ("done", "done")
-        [(version, notice)] = copies
+        [(version, notice, printed)] = copies
         assert notice == ""  # what was asked for is the version in force at that moment
+        said = "".join(page.extract_text() for page in PdfReader(io.BytesIO(printed)).pages)
+        assert ("6.9" in said, "修订报告" in said, "6.2 → 6.9" in said) == (version == 2,) * 3  # never of both
         with begin() as session:
             trail = session.execute(
                 select(AuditEntry.action, AuditEntry.after)

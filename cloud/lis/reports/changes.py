@@ -31,13 +31,16 @@ def changes(before: ReportContent, after: ReportContent) -> tuple[Change, ...]:
 
 
 def _item(item: ReportItem, before: ReportItem | None, after: ReportItem | None) -> Change | None:
-    was, now = _read(before), _read(after)
-    if was == now:
+    if _read(before) == _read(after):
         return None
-    if before is not None and after is not None:
-        ranges = before.range_text != after.range_text
-        was, now = (_value(each) + (f"（参考 {each.range_text}）" if ranges else "") for each in (before, after))
-    return Change(item.name, was, now)
+    ranges = before is not None and after is not None and before.range_text != after.range_text
+    return Change(item.name, _told(before, ranges), _told(after, ranges))
+
+
+def _told(item: ReportItem | None, ranges: bool) -> str:
+    if item is None:
+        return ""
+    return _value(item) + (f"（参考 {item.range_text}）" if ranges else "")
 
 
 def _read(item: ReportItem | None) -> str:

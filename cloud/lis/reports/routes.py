@@ -14,6 +14,7 @@ from cloud.kit.errors import Conflict
 from cloud.lis.reports import (
     amend_routes,
     comparing,
+    form_routes,
     listing,
     review_acts,
     review_batch,
@@ -157,6 +158,7 @@ def disclose(
 router.include_router(pages)
 router.include_router(amend_routes.router)
 router.include_router(settings_routes.router)
+router.include_router(form_routes.router)
 router.include_router(review_batch.router)
 router.include_router(review_routes.router)
 router.include_router(review_acts.router)
