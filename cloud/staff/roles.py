@@ -95,6 +95,20 @@ ROLES: dict[str, frozenset[str]] = {
     ),
     "nurse": frozenset({"patient.read", "critical.ward", "specimen.print", "specimen.collect", "specimen.hand_over"}),
     "courier": frozenset({"specimen.hand_over"}),
+    "reception": frozenset(
+        {
+            "patient.read",
+            "specimen.print",
+            "specimen.collect",
+            "specimen.receive",
+            "specimen.hand_over",
+            "specimen.store",
+        }
+    ),
+    "infection_control": frozenset(
+        {"patient.read", "report.read", "infectious.read", "infectious.tell", "infectious.decide"}
+    ),
+    "clerk": frozenset({"patient.read", "result.read", "result.export", "report.read", "turnaround.read"}),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
     "admin": frozenset(
         {"staff.admin", "authority.read", "authority.grant", "audit.read", "catalog.read", "gateway.read"}
@@ -108,6 +122,9 @@ ROLE_NAMES = {
     "field_engineer": N_("现场工程师"),
     "nurse": N_("采集护士"),
     "courier": N_("运送员"),
+    "reception": N_("标本接收员"),
+    "infection_control": N_("感染管理专员"),
+    "clerk": N_("检验信息员"),
     "cashier": N_("收费员"),
     "admin": N_("系统管理员"),
 }

@@ -16,7 +16,10 @@ from simulators.demo.hospital import PASSWORD, Hospital
 from simulators.demo.morning import Morning
 from simulators.demo.programs import DidNotStart
 
-VISITOR_ACCOUNTS = ("technician", "reviewer", "director", "engineer", "cashier", "admin")
+VISITOR_ACCOUNTS = (
+    "technician", "reviewer", "director", "nurse", "courier", "reception", "infection", "clerk", "engineer", "cashier",
+    "admin",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

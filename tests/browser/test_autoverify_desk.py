@@ -64,6 +64,7 @@ def test_rules_are_made_stopped_and_asked_by_keyboard(page: Page) -> None:
     page.keyboard.press("2")
     page.wait_for_url("**/sets/**")
     page.keyboard.press("a")
+    expect(page.locator("select[name=kind]")).to_be_focused()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")

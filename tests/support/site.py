@@ -23,6 +23,9 @@ CAST = {
     "field_engineer": "李工程",
     "nurse": "郑护士",
     "courier": "冯运送",
+    "reception": "陈接收",
+    "infection_control": "褚感控",
+    "clerk": "卫信息",
     "cashier": "周收费",
     "admin": "吴管理",
 }

@@ -108,7 +108,7 @@ function press(target) {
 }
 
 function nameOf(event) {
-  return event.ctrlKey ? `Ctrl+${event.key.length === 1 ? event.key.toUpperCase() : event.key}` : event.key;
+  return event.ctrlKey ? `Ctrl+${event.key.length === 1 ? event.key.toLowerCase() : event.key}` : event.key;
 }
 
 function find(name) {

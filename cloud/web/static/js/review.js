@@ -8,6 +8,13 @@ let selected = 0;
 
 const rows = () => [...page.querySelectorAll("[data-row]")];
 
+// A value and what else was measured for it: the rows until the next value.
+function family(row) {
+  const found = [row];
+  for (let next = row.nextElementSibling; next && !next.matches("[data-row]"); next = next.nextElementSibling) found.push(next);
+  return found;
+}
+
 function select(index) {
   const all = rows();
   if (!all.length) return;
@@ -16,9 +23,12 @@ function select(index) {
     const mine = at === selected;
     row.setAttribute("aria-selected", String(mine));
     // Only the selected row's buttons answer to keys; "?" then lists each key once.
-    for (const button of row.querySelectorAll("[data-row-key]")) {
-      if (mine) button.dataset.key = button.dataset.rowKey;
-      else delete button.dataset.key;
+    for (const member of family(row)) {
+      member.toggleAttribute("data-of-selected", mine);
+      for (const button of member.querySelectorAll("[data-row-key]")) {
+        if (mine) button.dataset.key = button.dataset.rowKey;
+        else delete button.dataset.key;
+      }
     }
   });
   all[selected].scrollIntoView({ block: "nearest" });
