@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import importlib.util
 from collections.abc import AsyncIterator
@@ -90,10 +91,20 @@ def _exists(module: str) -> bool:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.hub = Hub(db.engine().url.render_as_string(hide_password=False))
     listening = asyncio.create_task(app.state.hub.run())
+    _settle()
     yield
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening
+
+
+def _settle() -> None:
+    """What stands when the service starts stays until it ends: the collector need not look through it again and again.
+
+    Looking took up to 300 ms, in the middle of somebody's page.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def create_app() -> FastAPI:

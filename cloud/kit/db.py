@@ -7,15 +7,15 @@ committed before its answer leaves; a job and a command use ``with begin() as se
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from fastapi import Depends
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, Uuid, create_engine
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, MetaData, Uuid, create_engine, func, literal
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -59,6 +59,14 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
     }
+
+
+def among(column: Any, ids: Collection[uuid.UUID]) -> ColumnElement[bool]:
+    """`column` is one of `ids`, which travel as one array: the statement is the same for one and for two thousand.
+
+    ``in_`` spells each of them out anew, and PostgreSQL plans every length of the list again.
+    """
+    return cast(ColumnElement[bool], column == func.any(literal(list(ids), ARRAY(Uuid))))
 
 
 class Identified:

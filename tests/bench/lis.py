@@ -203,7 +203,7 @@ def main() -> int:
         visitor = site.visitor()
         assert visitor.sign_in(LOGIN, password).status_code == 200
         print(
-            f"{'page':<40}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'SQL':>6}{'in SQL':>8}   ms, of {arguments.requests}"
+            f"{'page':<40}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'CPU':>8}{'SQL':>8}{'in SQL':>8}   ms, of {arguments.requests}"
         )
         for name, address in pages(known, draw).items():
             if arguments.only in name:

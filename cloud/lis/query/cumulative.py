@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, load_only
 
 from cloud.kit import clock
+from cloud.kit.db import among
 from cloud.lis.catalog.model import Panel, Test
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import OrderItem
@@ -103,7 +104,7 @@ def cumulative(
     query = (
         select(Report, Specimen)
         .join(Specimen, Specimen.id == Report.specimen_id)
-        .where(Report.person_id.in_(persons))
+        .where(among(Report.person_id, persons))
         .order_by(Report.released_at.desc())
         .limit(LOOKED_AT + 1)
     )
@@ -141,7 +142,7 @@ def _panels(
     rows = session.execute(
         select(OrderItem.specimen_id, OrderItem.test_id, Panel.code, Panel.name, Panel.position)
         .join(Panel, Panel.id == OrderItem.panel_id)
-        .where(OrderItem.specimen_id.in_(specimen_ids))
+        .where(among(OrderItem.specimen_id, specimen_ids))
     )
     for row in rows:
         belongs.setdefault(row.specimen_id, set()).add((row.code, row.name))
@@ -157,7 +158,7 @@ def _groups(
         .join(Test, Test.id == Result.test_id)
         .outerjoin(Instrument, Instrument.id == Result.instrument_id)
         .where(
-            Result.specimen_id.in_([each.specimen.id for each in columns]),
+            among(Result.specimen_id, [each.specimen.id for each in columns]),
             Result.chosen,
             Result.state == ResultState.RELEASED,
         )
@@ -195,7 +196,7 @@ def _course(session: Session, persons: Sequence[uuid.UUID], test: Test) -> Cours
         select(Result, Instrument.code.label("instrument"))
         .outerjoin(Instrument, Instrument.id == Result.instrument_id)
         .where(
-            Result.person_id.in_(persons),
+            among(Result.person_id, persons),
             Result.test_id == test.id,
             Result.chosen,
             Result.state == ResultState.RELEASED,

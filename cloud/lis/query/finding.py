@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from cloud.hospital.model import Department
 from cloud.kit import clock
+from cloud.kit.db import among
 from cloud.lis.catalog.model import Panel, Test
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import Order, OrderItem
@@ -159,7 +160,7 @@ def _specimens(
         if question.flag in ("critical", "HH", "LL"):
             rare = select(Result.specimen_id).where(Result.critical, Result.chosen, *_persons_of(names))
             found = _few(session, rare.where(*_measured_in(question)))
-            query = query if found is None else query.where(Specimen.id.in_(found))
+            query = query if found is None else query.where(among(Specimen.id, found))
     return query, moment, Specimen.id.expression
 
 
@@ -193,7 +194,7 @@ def _values(
     if question.flag:
         query = query.where(_flagged(question.flag))
     if names.persons is not None:
-        query = query.where(Result.person_id.in_(names.persons))
+        query = query.where(among(Result.person_id, names.persons))
     rare: list[ColumnElement[bool]] = []
     if of_value:
         rare = [*of_test, Result.number.is_not(None), *of_value]
@@ -201,7 +202,7 @@ def _values(
         rare = [Result.critical.expression, *of_test]
     if rare and names.persons is None:
         found = _few(session, select(Result.id).where(*rare, *_within(Result.received_at.expression, question)))
-        query = query if found is None else query.where(Result.id.in_(found))
+        query = query if found is None else query.where(among(Result.id, found))
     return (
         _narrowed(session, query, question, names, persons=False),
         Result.received_at.expression,
@@ -214,7 +215,7 @@ def _narrowed(
 ) -> Select[Any]:
     """What concerns the tube and its order."""
     if persons and names.persons is not None:
-        query = query.where(Specimen.person_id.in_(names.persons))
+        query = query.where(among(Specimen.person_id, names.persons))
     if names.specimen is not None:
         query = query.where(Specimen.id == names.specimen)
     if question.state:
@@ -229,7 +230,7 @@ def _narrowed(
     if of_order and names.persons is None and names.specimen is None:
         found = _few(session, select(Order.id).where(*of_order, *_about(question)))
         if found is not None:
-            return query.where(Specimen.order_id.in_(found))
+            return query.where(among(Specimen.order_id, found))
     return query.where(*of_order)
 
 
@@ -266,7 +267,7 @@ def _flagged(flag: str) -> ColumnElement[bool]:
 
 
 def _persons_of(names: _Names) -> list[ColumnElement[bool]]:
-    return [] if names.persons is None else [Result.person_id.in_(names.persons)]
+    return [] if names.persons is None else [among(Result.person_id, names.persons)]
 
 
 # ---------------------------------------------------------------------- time and pages
@@ -332,7 +333,7 @@ def _hits(session: Session, rows: Sequence[Any], by_value: bool) -> tuple[Hit, .
                 func.count().filter(Result.flag.not_in(["", "N"])).label("abnormal"),
                 func.count().filter(Result.critical).label("critical"),
             )
-            .where(Result.specimen_id.in_(ids), Result.chosen)
+            .where(among(Result.specimen_id, ids), Result.chosen)
             .group_by(Result.specimen_id)
         )
     }
@@ -340,7 +341,7 @@ def _hits(session: Session, rows: Sequence[Any], by_value: bool) -> tuple[Hit, .
     for specimen_id, name in session.execute(
         select(OrderItem.specimen_id, Panel.name)
         .join(Panel, Panel.id == OrderItem.panel_id)
-        .where(OrderItem.specimen_id.in_(ids))
+        .where(among(OrderItem.specimen_id, ids))
         .group_by(OrderItem.specimen_id, Panel.name, Panel.position)
         .order_by(Panel.position)
     ):

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from cloud.kit.db import among
 from cloud.lis.catalog.model import Test
 from cloud.lis.query.rules import is_initials
 from cloud.lis.specimens.model import SpecimenBarcode
@@ -43,8 +44,8 @@ def persons_of(session: Session, subject: Subject, word: str) -> list[uuid.UUID]
             return found
     if not found:
         return []
-    roots = select(PersonLink.surviving_id).where(PersonLink.retired_id.in_(found), PersonLink.unlinked_at.is_(None))
-    named = select(Person.id).where(Person.id.in_(found)).union(roots).subquery()
+    roots = select(PersonLink.surviving_id).where(among(PersonLink.retired_id, found), PersonLink.unlinked_at.is_(None))
+    named = select(Person.id).where(among(Person.id, found)).union(roots).subquery()
     everybody = with_merged(select(named.c[0]))
     if subject.sees_all:
         return list(session.scalars(everybody))

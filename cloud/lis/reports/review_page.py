@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -43,7 +44,7 @@ TRAIL_SHOWN = 6
 class Filter(queues.Wanted):
     """What part of the queue is shown; travels along in every address of the page."""
 
-    @property
+    @cached_property
     def query(self) -> str:
         always = {"section": self.section, "stage": self.stage}
         return "?" + urlencode(always | {name: value for name, value in asdict(self).items() if value})

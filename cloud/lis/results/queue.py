@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from sqlalchemy import Row, Select, case, func, select
+from sqlalchemy import CTE, Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
 from cloud.hospital.model import Department
 from cloud.kit import clock
+from cloud.kit.db import among
 from cloud.lis.catalog.model import Test
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import ItemState, Order, OrderItem, Priority
@@ -25,7 +26,6 @@ from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.people.access import Subject, visible_to
 from cloud.people.model import Person
 
-T = TypeVar("T")
 SHOWN = 200
 """A longer queue is cut here; the page says how many wait in all."""
 CLOSED_SPECIMENS = (SpecimenState.REJECTED, SpecimenState.CANCELLED)
@@ -94,7 +94,7 @@ class Queue:
 
 
 def look(session: Session, subject: Subject, wanted: Wanted) -> Queue:
-    """The queue as `wanted`, at most `SHOWN` rows of it. Three statements, however long it is."""
+    """The queue as `wanted`, at most `SHOWN` rows of it. Two statements, however long it is."""
     found = session.execute(_grouped(subject, wanted)).all()
     staged = {stage: [row for row in found if stage_of(row) == stage] for stage in STAGES}
     rows = staged[wanted.stage] if wanted.stage in STAGES else found
@@ -166,72 +166,54 @@ def _grouped(subject: Subject, wanted: Wanted | None = None, *, specimen_id: uui
 
 def _by_tube(wanted: Wanted, specimen_id: uuid.UUID | None) -> Select[Any]:
     """The open values of each tube, counted; only tubes with a value of the wanted section, analyzer and age."""
+    values, items = _open_values(specimen_id)
+    missing = func.count(case((items.c.state.in_(UNFINISHED), 1))).label("missing")
+    lacks = select(items.c.specimen_id, missing).group_by(items.c.specimen_id).subquery("lacks")
     query = (
-        _open_values(select(Result))
-        .with_only_columns(
-            Result.specimen_id.label("tube_id"),
-            func.count().label("open"),
-            func.count(case((Result.state == ResultState.REVIEWED, 1))).label("reviewed"),
-            func.count(Result.rerun_requested_at).label("rerun"),
-            func.bool_or(Result.critical).label("critical"),
-            func.bool_or(Result.held).label("held"),
-            func.bool_or(Result.flag.not_in(["", "N"])).label("abnormal"),
-            func.min(Result.received_at).label("since"),
+        _that_wait(
+            select(
+                values.c.specimen_id.label("tube_id"),
+                func.count().label("open"),
+                func.count(case((values.c.state == ResultState.REVIEWED, 1))).label("reviewed"),
+                func.count(values.c.rerun_requested_at).label("rerun"),
+                func.bool_or(values.c.critical).label("critical"),
+                func.bool_or(values.c.held).label("held"),
+                func.bool_or(values.c.flag.not_in(["", "N"])).label("abnormal"),
+                func.min(values.c.received_at).label("since"),
+                func.array_agg(values.c.section.distinct()).label("sections"),
+                func.min(lacks.c.missing).label("missing"),
+            ),
+            values,
+            items,
         )
-        .group_by(Result.specimen_id)
+        .join(lacks, lacks.c.specimen_id == values.c.specimen_id)
+        .group_by(values.c.specimen_id)
     )
-    if specimen_id is not None:
-        query = query.where(Result.specimen_id == specimen_id)
     if wanted.section:
-        of_section = select(Test.id).where(Test.section == wanted.section)
-        query = query.having(func.bool_or(Result.test_id.in_(of_section)))
+        query = query.having(func.bool_or(values.c.section == wanted.section))
     if wanted.instrument:
         named = select(Instrument.id).where(Instrument.code == wanted.instrument).scalar_subquery()
-        query = query.having(func.bool_or(Result.instrument_id == named))
+        query = query.having(func.bool_or(values.c.instrument_id == named))
     if wanted.hours > 0:
-        query = query.having(func.min(Result.received_at) <= clock.now() - timedelta(hours=wanted.hours))
-    return cast(Select[Any], query)
+        query = query.having(func.min(values.c.received_at) <= clock.now() - timedelta(hours=wanted.hours))
+    return query
 
 
 def _described(session: Session, subject: Subject, rows: Sequence[Row[Any]]) -> list[Waiting]:
     """The rows with who and what they are."""
     ids = [row.specimen_id for row in rows]
-    missing = (
-        select(OrderItem.specimen_id, func.count().label("missing"))
-        .where(OrderItem.specimen_id.in_(ids), OrderItem.state.in_(UNFINISHED))
-        .group_by(OrderItem.specimen_id)
-        .subquery()
-    )
-    sections: dict[uuid.UUID, list[str]] = {
-        row.specimen_id: row.sections
-        for row in session.execute(
-            select(Result.specimen_id, func.array_agg(func.distinct(Test.section)).label("sections"))
-            .join(Test, Test.id == Result.test_id)
-            .where(Result.specimen_id.in_(ids), Result.chosen, Result.state.in_(OPEN_STATES))
-            .group_by(Result.specimen_id)
-        )
-    }
     found = {
         row.id: row
         for row in session.execute(
-            select(
-                Specimen.id,
-                Specimen.accession,
-                Specimen.barcode,
-                Person.name,
-                Person.sex,
-                Person.birth_date,
-                func.coalesce(missing.c.missing, 0).label("missing"),
-            )
+            select(Specimen.id, Specimen.accession, Specimen.barcode, Person.name, Person.sex, Person.birth_date)
             .join(Person, Person.id == Specimen.person_id)
-            .outerjoin(missing, missing.c.specimen_id == Specimen.id)
-            .where(Specimen.id.in_(ids), Specimen.person_id.in_(visible_to(subject)))
+            .where(among(Specimen.id, ids), Specimen.person_id.in_(visible_to(subject)))
         )
     }
-    return [_waiting(row, found[row.specimen_id], sections.get(row.specimen_id, [])) for row in rows]
+    return [_waiting(row, found[row.specimen_id]) for row in rows]
 
 
-def _waiting(row: Row[Any], who: Row[Any], sections: Sequence[str]) -> Waiting:
+def _waiting(row: Row[Any], who: Any) -> Waiting:
     return Waiting(
         specimen_id=row.specimen_id,
         accession=who.accession,
@@ -243,44 +225,74 @@ def _waiting(row: Row[Any], who: Row[Any], sections: Sequence[str]) -> Waiting:
         version=row.version,
         open=row.open,
         reviewed=row.reviewed,
-        missing=who.missing,
+        missing=row.missing,
         critical=row.critical,
         held=row.held,
         abnormal=row.abnormal,
         rerun=row.rerun,
         since=row.since,
-        sections=tuple(sections),
+        sections=tuple(row.sections),
         hold_reason=row.hold_reason,
         hold_by_name=row.hold_by_name,
     )
 
 
-def _open_values(query: Select[T]) -> Select[T]:
-    """Open values that a release can still take: none of a cancelled test nor of another tube's, which would wait for
-    ever and hide the others (a rejected tube's are left out with the tube).
+def _open_values(specimen_id: uuid.UUID | None = None) -> tuple[CTE, CTE]:
+    """Every open value, and the tests of their tubes that are not cancelled: each set is read once and whole.
+
+    Left to itself PostgreSQL expects a handful of open values and looks the test of every single one up.
     """
-    return query.join(
-        OrderItem, (OrderItem.id == Result.order_item_id) & (OrderItem.specimen_id == Result.specimen_id)
-    ).where(
+    query = select(
+        Result.specimen_id,
+        Result.order_item_id,
+        Test.section,
+        Result.instrument_id,
+        Result.state,
+        Result.critical,
+        Result.held,
+        Result.flag,
+        Result.received_at,
+        Result.rerun_requested_at,
+    )
+    query = query.join(Test, Test.id == Result.test_id).where(
         Result.chosen,
         ~Result.after_release,  # as the partial index says it: "IS false" does not match "NOT"
         Result.state.in_(OPEN_STATES),
-        OrderItem.state != ItemState.CANCELLED,
     )
+    if specimen_id is not None:
+        query = query.where(Result.specimen_id == specimen_id)
+    values = query.cte("open_values").prefix_with("MATERIALIZED")
+    tubes = func.array(select(values.c.specimen_id).distinct().scalar_subquery())
+    items = (
+        select(OrderItem.id, OrderItem.specimen_id, OrderItem.state)
+        .where(OrderItem.specimen_id == func.any(tubes), OrderItem.state != ItemState.CANCELLED)
+        .cte("live_items")
+        .prefix_with("MATERIALIZED")
+    )
+    return values, items
+
+
+def _that_wait(query: Select[Any], values: CTE, items: CTE) -> Select[Any]:
+    """Open values that a release can still take: none of a cancelled test nor of another tube's, which would wait for
+    ever and hide the others (a rejected tube's are left out with the tube).
+    """
+    of = (items.c.id == values.c.order_item_id) & (items.c.specimen_id == values.c.specimen_id)
+    return query.select_from(values).join(items, of)
 
 
 def waiting_count(session: Session) -> int:
     """How many specimens wait for the technical review, for the home page."""
-    return _count(session, Result.state == ResultState.RECEIVED)
+    return _count(session, ResultState.RECEIVED)
 
 
 def medical_count(session: Session) -> int:
     """How many specimens have a value that waits for its release."""
-    return _count(session, Result.state == ResultState.REVIEWED)
+    return _count(session, ResultState.REVIEWED)
 
 
-def _count(session: Session, state: Any) -> int:
-    tubes = _open_values(select(Result.specimen_id)).where(state).distinct().subquery()
+def _count(session: Session, state: ResultState) -> int:
+    values, items = _open_values()
+    tubes = _that_wait(select(values.c.specimen_id), values, items).where(values.c.state == state).distinct().subquery()
     found = select(func.count()).join(Specimen, Specimen.id == tubes.c.specimen_id).select_from(tubes)
     return session.scalar(found.where(Specimen.state.not_in(CLOSED_SPECIMENS))) or 0
 

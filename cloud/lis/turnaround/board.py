@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from cloud.hospital.model import Department
 from cloud.kit import clock
+from cloud.kit.db import among
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.turnaround import times
 from cloud.lis.turnaround.histories import Histories, load
@@ -130,9 +131,10 @@ def named(session: Session, subject: Subject, rows: Sequence[Row]) -> Mapping[uu
         select(Specimen, Person)
         .join(Person, Person.id == Specimen.person_id)
         .where(
-            Specimen.id.in_([each.times.specimen_id for each in rows]),
+            among(Specimen.id, [each.times.specimen_id for each in rows]),
             Specimen.person_id.in_(visible_to(subject)),
         )
+        .options(load_only(Person.name, raiseload=True))  # the sealed columns need not be opened for a name
     )
     wanted = {each.times.specimen_id: departments[each.times.department_id] for each in rows}
     return {specimen.id: Named(specimen, person, wanted[specimen.id]) for specimen, person in found}
