@@ -21,7 +21,8 @@ from cloud.lis.results import dilution, reruns, review
 from cloud.lis.results.model import Result
 from cloud.lis.results.service import ingest
 from cloud.lis.results.sheets import version_of
-from cloud.lis.results.value_entry import TypedValue, enter_value
+from cloud.lis.results.typed import TypedValue
+from cloud.lis.results.value_entry import enter_value
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.worklists.service import wanted_by_gateway
 from cloud.people.access import Subject

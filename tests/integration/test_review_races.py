@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +15,6 @@ from sqlalchemy import func, select
 
 from cloud.kit.audit import AuditEntry
 from cloud.kit.db import begin
-from cloud.kit.errors import XinglinError
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.amending import Correction, amend
 from cloud.lis.reports.model import Report, ReportState, ReportVersion
@@ -26,6 +24,7 @@ from cloud.lis.results.service import ingest
 from cloud.lis.specimens.model import Specimen
 from tests.support.bench import Bench, observed, pathologist, set_up, technician
 from tests.support.databases import DatabaseServer, cloud_on
+from tests.support.racing import race
 
 pytestmark = pytest.mark.req("LIS-5", "LIS-7")
 
@@ -74,22 +73,6 @@ def site(bench_site: Site, request: pytest.FixtureRequest) -> Site:
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(2) as both:
         yield both
-
-
-def race(pool: ThreadPoolExecutor, first: Callable[[], object], second: Callable[[], object]) -> tuple[str, str]:
-    """Both at the same moment; "done" or the code of the refusal for each."""
-    line = threading.Barrier(2)
-
-    def run(act: Callable[[], object]) -> str:
-        line.wait(20)
-        try:
-            act()
-        except XinglinError as refusal:
-            return refusal.code
-        return "done"
-
-    one, two = pool.submit(run, first), pool.submit(run, second)
-    return one.result(60), two.result(60)
 
 
 def report_of(specimen_id: uuid.UUID) -> Report | None:

@@ -13,11 +13,12 @@ from cloud.kit.db import begin
 from cloud.lis.calculation import load as formulas
 from cloud.lis.catalog.model import Test
 from cloud.lis.results import choices
+from cloud.lis.results.double_entry import FirstEntry
 from cloud.lis.results.model import Result
 from cloud.lis.results.service import ingest
 from cloud.lis.specimens.model import Specimen
 from cloud.lis.worksheets import service
-from cloud.lis.worksheets.model import FirstEntry, Worksheet
+from cloud.lis.worksheets.model import Worksheet
 from tests.support.bench import Bench, observed, set_up
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.site import Site, Visitor, hire_cast, running_site
@@ -239,6 +240,32 @@ def test_a_test_that_is_typed_twice_counts_when_both_agree(technician: Visitor, 
         assert session.scalars(select(FirstEntry)).all() == []
         service.set_double(session, uuid.UUID(test_id("ESR")), "", by="staff:director")
     finish(technician, sheet)
+
+
+def test_one_tubes_page_asks_for_the_second_entry_too_and_never_shows_the_first_value(
+    technician: Visitor, site: Site
+) -> None:
+    [tube] = tubes("ESR")
+    with begin() as session:
+        service.set_double(session, uuid.UUID(test_id("ESR")), "other", by="staff:director")
+    page = f"/staff/lis/review/{tube.id}"
+    colleague = site.staff("reviewer")
+
+    def enter(visitor: Visitor, value: str) -> str:
+        shown = re.search(r'name="version" value="(\d+)"', visitor.get(page).text)
+        assert shown
+        return visitor.post(f"{page}/enter", {"version": shown[1], "test_id": test_id("ESR"), "value": value}).text
+
+    first = enter(technician, "7315")
+    assert "已录入一次，待第二次录入" in first
+    assert "7315" not in first, "the second person types what is on the instrument, not what the first typed"
+    assert "另一人" in enter(technician, "7315")
+    assert "与首次录入不一致" in enter(colleague, "7351")
+    assert value_of(tube, "ESR") is None
+    assert "待第二次" not in enter(technician, "7351")
+    assert value_of(tube, "ESR") == "7351"
+    with begin() as session:
+        service.set_double(session, uuid.UUID(test_id("ESR")), "", by="staff:director")
 
 
 def test_the_whole_sheet_is_saved_at_once_and_only_wrong_cells_are_refused(technician: Visitor) -> None:

@@ -13,13 +13,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.kit.db import Transaction
+from cloud.kit.errors import Conflict
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.review_page import Filter, Filtered, queue_of, show, specimen_of
 from cloud.lis.results import holding, review
 from cloud.lis.results import queue as queues
 from cloud.lis.results.attempt import attempt
+from cloud.lis.results.double_entry import Pending
 from cloud.people.access import Subject
 from cloud.staff.access import CurrentStaff, require
+from cloud.web.i18n import mark as N_
 
 PAGE = "/staff/lis/review"
 router = APIRouter(prefix=PAGE + "/{specimen_id}")
@@ -42,7 +45,7 @@ class Acting:
     def do(self, verb: Callable[..., object], **more: object) -> Response:
         """Do it and go on (303: a reload repeats nothing); a refusal shows why on the page as it is now."""
         specimen = specimen_of(self.session, self.specimen_id)
-        following = self._following()
+        following = self.following()
         _, refusal = attempt(
             self.session, lambda: verb(self.session, self.specimen_id, by=self.staff, version=self.version, **more)
         )
@@ -50,7 +53,7 @@ class Acting:
             return show(self.request, self.session, self.staff, self.filtered, specimen, problem=refusal)
         return self.go_on(following)
 
-    def _following(self) -> uuid.UUID | None:
+    def following(self) -> uuid.UUID | None:
         """Who stands after this specimen in the queue looked at; asked before the act takes it out."""
         if not self.filtered.stage:
             return None
@@ -178,8 +181,26 @@ def enter(
     value: Annotated[str, Form()] = "",
     reason: Reason = "",
 ) -> Response:
-    """A value typed by hand."""
-    return acting.do(review.enter, test_id=test_id, value=value, reason=reason)
+    """A value typed by hand. A second entry that is not like the first is kept as the first of a new pair, and said."""
+    session, staff, following = acting.session, acting.staff, acting.following()
+    typed, refusal = attempt(
+        session,
+        lambda: review.enter(
+            session,
+            acting.specimen_id,
+            by=staff,
+            version=acting.version,
+            test_id=test_id,
+            value=value,
+            reason=reason,
+        ),
+    )
+    if isinstance(typed, Pending) and typed.differs:
+        refusal = Conflict("entry.differs", N_("与首次录入不一致。请核对原始记录；本次已记为首次，须再录入一次。"))
+    if refusal is not None:
+        specimen = specimen_of(session, acting.specimen_id)
+        return show(acting.request, session, staff, acting.filtered, specimen, problem=refusal)
+    return acting.go_on(following)
 
 
 @router.post("/comment")

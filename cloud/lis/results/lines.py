@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,6 +14,7 @@ from cloud.lis.catalog.model import Test
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import ItemState, Order, OrderItem
 from cloud.lis.results import notices, sheets
+from cloud.lis.results.double_entry import FirstEntry, first_entries
 from cloud.lis.results.model import (
     InstrumentNotice,
     Result,
@@ -41,6 +42,8 @@ class Line:
     late: tuple[Result, ...]
     """Values that came after the release."""
     instrument: Instrument | None
+    first: FirstEntry | None = None
+    """Typed once and waiting for its second entry: who typed it is shown, what never is."""
 
     @property
     def waiting(self) -> bool:
@@ -152,7 +155,11 @@ def _lines(session: Session, specimen_id: uuid.UUID) -> list[Line]:
         results.setdefault(result.order_item_id, []).append(result)
     used = {each.instrument_id for rows in results.values() for each in rows if each.instrument_id}
     instruments = {each.id: each for each in session.scalars(select(Instrument).where(Instrument.id.in_(used)))}
-    return [_line(item, test, results.get(item.id, []), instruments) for item, test in items]
+    firsts = first_entries(session, [specimen_id])
+    return [
+        replace(_line(item, test, results.get(item.id, []), instruments), first=firsts.get((specimen_id, test.id)))
+        for item, test in items
+    ]
 
 
 def _line(item: OrderItem, test: Test, rows: Sequence[Result], instruments: dict[uuid.UUID, Instrument]) -> Line:

@@ -21,11 +21,14 @@ from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results import calculating, entering, guards, judging, reflexes, sheets
+from cloud.lis.results.diluting import Declared, declared
+from cloud.lis.results.double_entry import Pending, first_of_two
 from cloud.lis.results.entry import judge_row
 from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import OPEN_STATES, Result, ResultState
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.lis.results.storing import announce_results, choose_newest, settle_choice
+from cloud.lis.results.typed import TypedValue
 from cloud.lis.specimens.model import Specimen
 from cloud.web.i18n import mark as N_
 
@@ -164,8 +167,10 @@ def enter(
     test_id: uuid.UUID,
     value: str,
     reason: str = "",
-) -> Result:
+) -> Result | Pending:
     """A value typed by hand, in the catalogue's unit: a new run. Over a value that is there it needs a reason.
+
+    A test that is typed twice: `Pending` until a second entry is like the first.
 
     After release only where two persons are wanted: it is kept beside the released one, for another person's amendment.
     """
@@ -189,7 +194,10 @@ def enter(
         raise Conflict("enter.released", N_("该项目已发布；更正请使用报告修订。"))
     earlier = session.scalars(select(Result).where(Result.order_item_id == match.item.id).order_by(Result.run)).all()
     why = _reason(reason) if earlier else reason.strip()
-    result = typed_result(session, specimen, match, text, by)
+    pending = first_of_two(session, specimen, test, TypedValue(text), by=by, strict=False)
+    if pending is not None:
+        return pending
+    result = typed_result(session, specimen, match, text, by, declared(earlier))
     choose_newest(result, match.item, earlier)
     settle_choice(session, [result])
     before = {"value": earlier[-1].value_text, "result": str(earlier[-1].id)} if earlier else None
@@ -232,9 +240,11 @@ def judge_again(session: Session, specimen_id: uuid.UUID, *, by: Signatory, vers
     return results
 
 
-def typed_result(session: Session, specimen: Specimen, match: Match, text: str, by: Signatory) -> Result:
+def typed_result(
+    session: Session, specimen: Specimen, match: Match, text: str, by: Signatory, hand: Declared | None = None
+) -> Result:
     """A judged row for a typed value; not added to the session yet."""
-    return entering.typed_row(session, specimen, match, text, by_id=by.id, strict=False)
+    return entering.typed_row(session, specimen, match, text, by_id=by.id, strict=False, hand=hand)
 
 
 def comment(session: Session, specimen_id: uuid.UUID, *, by: Signatory, version: int, text: str) -> None:

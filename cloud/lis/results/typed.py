@@ -48,6 +48,15 @@ class TypedTest:
 
 
 @dataclass(frozen=True, slots=True)
+class TypedValue:
+    """What was typed, in which unit, diluted how."""
+
+    text: str
+    unit: str = ""
+    dilution: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Typed:
     """A read value: `text` and `quantity` in the catalogue's unit, and as it was typed."""
 

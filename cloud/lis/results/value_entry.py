@@ -7,7 +7,6 @@ written over unseen.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,17 +23,9 @@ from cloud.lis.results.matching import Match, items_of, place
 from cloud.lis.results.model import Result
 from cloud.lis.results.signatory import Signatory, actor, authorise
 from cloud.lis.results.storing import announce_results
+from cloud.lis.results.typed import TypedValue
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from cloud.web.i18n import mark as N_
-
-
-@dataclass(frozen=True, slots=True)
-class TypedValue:
-    """What was typed, in which unit, diluted how."""
-
-    text: str
-    unit: str = ""
-    dilution: str = ""
 
 
 def enter_value(

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders.model import ItemState, OrderItem
 from cloud.lis.results.choices import choices_of
+from cloud.lis.results.double_entry import DoubleEntry, FirstEntry, first_entries
 from cloud.lis.results.model import Result
 from cloud.lis.results.typed import Choice
 from cloud.lis.specimens.model import Specimen, SpecimenState
-from cloud.lis.worksheets.model import DoubleEntry, FirstEntry, Worksheet, WorksheetRow
+from cloud.lis.worksheets.model import Worksheet, WorksheetRow
 from cloud.people.access import Subject, visible_to
 from cloud.people.model import Person
 
@@ -118,10 +119,7 @@ def _cells(
             .execution_options(populate_existing=True)
         )
     }
-    firsts = {
-        (each.specimen_id, each.test_id): each
-        for each in session.scalars(select(FirstEntry).where(FirstEntry.specimen_id.in_(ids)))
-    }
+    firsts = first_entries(session, ids)
     found: dict[uuid.UUID, list[Cell]] = {}
     for specimen in specimens:
         for column in columns:

@@ -1,5 +1,5 @@
 """Tables of worksheets (工作单). A value typed into a cell is a result like any other; the cell only says who typed it
-where, and holds the first of two entries until the second agrees.
+where; the first of two entries is kept by `results.double_entry`.
 """
 
 from __future__ import annotations
@@ -43,30 +43,3 @@ class WorksheetRow(Identified, Base):
     worksheet_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_worksheet.id"))
     specimen_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_specimen.id"), index=True)
     position: Mapped[int]
-
-
-class FirstEntry(Identified, Created, Base):
-    """The first of two entries of a test that is typed twice; it is no result. Gone when the second agreed."""
-
-    __tablename__ = "lab_first_entry"
-    __table_args__ = (UniqueConstraint("specimen_id", "test_id"),)
-
-    specimen_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_specimen.id"))
-    test_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_test.id"))
-    text: Mapped[str]
-    """As it was read: two ways to write one value agree."""
-    typed: Mapped[str]
-    entered_by: Mapped[uuid.UUID]
-    entered_by_name: Mapped[str]
-
-
-class DoubleEntry(Base):
-    """Tests whose typed values count only when they were typed twice alike."""
-
-    __tablename__ = "lab_double_entry"
-
-    test_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("lab_test.id"), primary_key=True)
-    two_persons: Mapped[bool]
-    """The second entry is another person's."""
-    set_by: Mapped[str]
-    set_at: Mapped[datetime]

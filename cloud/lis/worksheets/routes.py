@@ -17,7 +17,7 @@ from cloud.kit.errors import NotFound, XinglinError
 from cloud.lis.catalog import service as catalog
 from cloud.lis.results import wording
 from cloud.lis.results.attempt import attempt
-from cloud.lis.results.value_entry import TypedValue
+from cloud.lis.results.typed import TypedValue
 from cloud.lis.worksheets import service, settings_routes
 from cloud.lis.worksheets.grid import Grid, grid, listed
 from cloud.lis.worksheets.model import Worksheet

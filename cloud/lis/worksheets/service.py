@@ -7,23 +7,21 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ARRAY, Select, Text, cast, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from cloud.kit import audit, clock
 from cloud.kit.errors import Conflict, Invalid, NotFound
-from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.results.choices import choices_of, typed_test
+from cloud.lis.results.double_entry import DoubleEntry, FirstEntry, first_of_two
 from cloud.lis.results.model import Result
 from cloud.lis.results.signatory import Signatory, actor, authorise
-from cloud.lis.results.typed import read_typed
-from cloud.lis.results.value_entry import TypedValue, enter_value
+from cloud.lis.results.typed import TypedValue
+from cloud.lis.results.value_entry import enter_value
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenState
-from cloud.lis.worksheets.model import DoubleEntry, FirstEntry, Worksheet, WorksheetRow, worksheet_numbers
+from cloud.lis.worksheets.model import Worksheet, WorksheetRow, worksheet_numbers
 from cloud.people.access import Subject, visible_to
 from cloud.web.i18n import mark as N_
 
@@ -160,70 +158,10 @@ def enter_cell(
     test = session.get(Test, test_id)
     if specimen is None or test is None or str(test_id) not in worksheet.test_ids:
         raise NotFound("worksheet.cell", N_("这一格不在工作单上，请刷新页面。"))
-    double = session.get(DoubleEntry, test_id)
-    if double is not None:
-        pending = _first_of_two(session, specimen, test, value, double, by)
-        if pending is not None:
-            return pending
+    pending = first_of_two(session, specimen, test, value, by=by)
+    if pending is not None:
+        return Entered(None, pending.first, pending.differs)
     return Entered(enter_value(session, specimen, test, value, by=by, seen=seen, reason=reason))
-
-
-def _first_of_two(
-    session: Session, specimen: Specimen, test: Test, value: TypedValue, double: DoubleEntry, by: Signatory
-) -> Entered | None:
-    """What waits for a second entry; None: this is the second, agrees, and the first is taken away."""
-    authorise(by, "result.review")
-    require_authority(session, by, "result.enter", [test.code])
-    choices = choices_of(session, [test.id]).get(test.id, ())
-    read = read_typed(value.text, typed_test(test, choices), unit=value.unit, dilution=value.dilution)
-    made: FirstEntry | None = session.scalar(
-        insert(FirstEntry)
-        .values(
-            id=uuid.uuid4(),
-            created_at=clock.now(),
-            specimen_id=specimen.id,
-            test_id=test.id,
-            text=read.text,
-            typed=read.raw,
-            entered_by=by.id,
-            entered_by_name=by.name,
-        )
-        .on_conflict_do_nothing()
-        .returning(FirstEntry)
-    )
-    if made is not None:
-        return Entered(None, made)
-    first = session.scalars(
-        select(FirstEntry)
-        .where(FirstEntry.specimen_id == specimen.id, FirstEntry.test_id == test.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
-    if first is None:
-        raise Conflict("entry.meanwhile", N_("这一格刚刚由他人完成录入，请刷新核对。"))
-    if double.two_persons and first.entered_by == by.id:
-        raise Conflict(
-            "entry.same_person", N_("该项目须由另一人第二次录入（首次：{name}）。"), name=first.entered_by_name
-        )
-    if first.text != read.text:
-        first.text, first.typed = read.text, read.raw
-        first.entered_by, first.entered_by_name, first.created_at = by.id, by.name, clock.now()
-        _record_difference(session, first, test, specimen, by)
-        return Entered(None, first, differs=True)
-    session.delete(first)
-    session.flush()
-    return None
-
-
-def _record_difference(session: Session, first: FirstEntry, test: Test, specimen: Specimen, by: Signatory) -> None:
-    audit.record(
-        session,
-        actor=actor(by),
-        action="entry.differs",
-        aggregate=("specimen", specimen.id),
-        after={"test": test.code, "typed": first.typed},
-    )
-    session.flush()
 
 
 def close(session: Session, worksheet_id: uuid.UUID, *, by: Signatory) -> Worksheet:

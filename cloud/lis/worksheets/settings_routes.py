@@ -16,9 +16,9 @@ from cloud.lis.authority.service import require_authority
 from cloud.lis.catalog.model import Test
 from cloud.lis.results.attempt import attempt
 from cloud.lis.results.choices import TestChoice, choices_of, set_choices
+from cloud.lis.results.double_entry import DoubleEntry
 from cloud.lis.results.typed import Choice
 from cloud.lis.worksheets import service
-from cloud.lis.worksheets.model import DoubleEntry
 from cloud.staff.access import CurrentStaff, require
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
