@@ -48,6 +48,35 @@ def near(found: Decimal | None, wanted: float, tolerance: str = "0.006") -> bool
     return found is not None and abs(found - Decimal(str(wanted))) <= Decimal(tolerance)
 
 
+class Consulted:
+    """The reference, and which fields of the entries that were asked for nobody looked at."""
+
+    def __init__(self, entries: dict[str, Any]) -> None:
+        self._entries, self._asked, self._read = entries, set[str](), set[tuple[str, str]]()
+
+    def __getitem__(self, name: str) -> list[Any]:
+        self._asked.add(name)
+        consulted = self
+
+        class Row(dict[str, Any]):
+            def __getitem__(self, field: str) -> Any:
+                consulted._read.add((name, field))
+                return super().__getitem__(field)
+
+        return [Row(each) for each in self._entries[name]]
+
+    def unread(self) -> set[tuple[str, str]]:
+        fields = {(name, field) for name in self._asked for row in self._entries[name] for field in row}
+        return fields - self._read
+
+
+FRIEDEWALD_MG = Definition(
+    "LDL",
+    "TC - HDL - TG/5",
+    operands=Definition.of_json(
+        "LDL", "0", {"operands": [{"name": name, "test": name, "unit": "mg/dL"} for name in ("TC", "HDL", "TG")]}
+    ).operands,
+)
 SAMPSON = Definition(
     "LDL",
     "t := TC*38.67[mg*L/dL/mmol]; h := HDL*38.67[mg*L/dL/mmol]; g := TG*88.57[mg*L/dL/mmol]; n := t - h;"
@@ -63,7 +92,7 @@ CKD_EPI_2009 = Definition(
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the shared reference lies outside of the repository")
 def test_every_formula_of_the_reference_gives_its_worked_values() -> None:
-    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    reference = Consulted(json.loads(REFERENCE.read_text(encoding="utf-8")))
 
     def sex(row: dict[str, Any]) -> str:
         return "F" if row["female"] else "M"
@@ -120,6 +149,16 @@ def test_every_formula_of_the_reference_gives_its_worked_values() -> None:
     for row in reference["eAG_HbA1c"]:
         assert near(value("EAG", {"HBA1C": row["A1c"]}), row["eAG_mmol"])
         assert near(value("HBA1C_IFCC", {"HBA1C": row["A1c"]}), row["IFCC"])
+    for row in reference["LDL_mgdl"]:
+        given = {name: Given(Decimal(row[name]), "mg/dL") for name in ("TC", "HDL", "TG")}
+        assert near(calculate(FRIEDEWALD_MG, "mg/dL", given).number, row["LDL"], "0"), row
+    assert (
+        reference.unread()
+        == {
+            ("eGFR_CKD_EPI_2021_creatinine", "umol_L"): "the same creatinine in the other unit",
+            ("Ccr_24h", "min"): "a day has 1440 minutes: the formula knows",
+        }.keys()
+    )
 
 
 @pytest.mark.parametrize("test", sorted(SHIPPED))
