@@ -28,7 +28,8 @@ class Hands:
             self.complaints.append(text)
 
     def press(self, *keys: str) -> None:
-        """Keys one after the other, slower than a scanner."""
+        """Keys one after the other, slower than a scanner; a page that still loads does not listen yet."""
+        self.page.wait_for_load_state()
         for each in keys:
             self.page.keyboard.press(each)
             if each not in ("Tab", "Enter", "Escape"):
@@ -42,6 +43,7 @@ class Hands:
 
     def scan(self, code: str) -> None:
         """The whole code at once, then Enter."""
+        self.page.wait_for_load_state()
         self.page.keyboard.type(code)
         self.page.keyboard.press("Enter")
 

@@ -14,6 +14,8 @@ let burst = "";
 let burstTimer = 0;
 let pending = "";
 let pendingSince = 0;
+let unclaimed = ""; // letters that no key of the page wanted: the beginning of a code typed by a slow hand
+let unclaimedSince = 0;
 
 export function startKeyboard(root) {
   root.addEventListener("keydown", onKey, true); // before the pages' own handlers: an Enter that ends a scan is ours
@@ -36,11 +38,19 @@ function onKey(event) {
     if (event.key === "Escape" && event.target.matches("input")) event.target.blur();
     act(nameOf(event), event);
   } else if (/^\d$/.test(event.key) && !find(event.key)) {
-    scanBox(document)?.focus({ preventScroll: true }); // the digit itself then lands in the box
+    beginCode(scanBox(document)); // the digit itself then lands in the box
   } else if (event.key !== " ") {
     take(event);
     extend(event.key);
   }
+}
+
+// "B100009" by hand: the B was nobody's key, the 1 goes to the box, and the B before it.
+function beginCode(box) {
+  if (!box) return;
+  if (unclaimed && box.value === "" && performance.now() - unclaimedSince < SEQUENCE_MS) box.value = unclaimed;
+  unclaimed = "";
+  box.focus({ preventScroll: true });
 }
 
 function take(event) {
@@ -86,7 +96,12 @@ function command(key) {
   } else {
     pending = "";
     const box = scanBox(document);
-    if (box && box === document.activeElement) scanned(document, key, { submit: false });
+    if (box && box === document.activeElement) {
+      scanned(document, key, { submit: false });
+    } else {
+      unclaimed = now - unclaimedSince < SEQUENCE_MS ? unclaimed + key : key;
+      unclaimedSince = now;
+    }
   }
 }
 
