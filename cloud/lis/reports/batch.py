@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cloud.kit.db import begin
+from cloud.kit.db import among, begin
 from cloud.kit.errors import Conflict, Forbidden, NotFound, XinglinError
 from cloud.lis.authority.service import missing_authority
 from cloud.lis.catalog.model import Test
@@ -48,18 +48,29 @@ class Done:
 
 def outlook(session: Session, rows: Sequence[Waiting], *, by: Signatory, act: str) -> list[Outlook]:
     """What a batch of `act` would do with each specimen now. Changes nothing, logs no refusal as one."""
-    return [Outlook(row, _refusal(session, row, by=by, act=act)) for row in rows]
+    codes = _open_codes(session, [row.specimen_id for row in rows])
+    right = "result.release" if act == RELEASE else "result.review"
+    lacking = missing_authority(session, by.id, right, {code for each in codes.values() for code in each})
+    return [
+        Outlook(row, _refusal(session, row, codes.get(row.specimen_id, set()) & lacking.keys(), by=by, act=act))
+        for row in rows
+    ]
 
 
-def _refusal(session: Session, row: Waiting, *, by: Signatory, act: str) -> XinglinError | None:
+def _open_codes(session: Session, specimen_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, set[str]]:
+    """The tests that a batch would touch, by specimen."""
+    codes: dict[uuid.UUID, set[str]] = {}
+    for specimen_id, code in session.execute(
+        select(Result.specimen_id, Test.code)
+        .join(Test, Test.id == Result.test_id)
+        .where(among(Result.specimen_id, specimen_ids), Result.chosen, Result.state.in_(OPEN_STATES))
+    ):
+        codes.setdefault(specimen_id, set()).add(code)
+    return codes
+
+
+def _refusal(session: Session, row: Waiting, lacking: set[str], *, by: Signatory, act: str) -> XinglinError | None:
     """A missing authority is told beforehand without being logged: nobody has tried anything yet."""
-    codes = session.scalars(
-        select(Test.code)
-        .join(Result, Result.test_id == Test.id)
-        .where(Result.specimen_id == row.specimen_id, Result.chosen, Result.state.in_(OPEN_STATES))
-        .order_by(Test.code)
-    ).all()
-    lacking = missing_authority(session, by.id, "result.release" if act == RELEASE else "result.review", codes)
     if lacking:
         return Forbidden("batch.authority", N_("没有“{tests}”的有效授权"), tests="、".join(sorted(lacking)[:5]))
     try:
