@@ -50,6 +50,7 @@ SLICES = (
     "lis.infectious",
     "lis.turnaround",
     "lis.query",
+    "lis.kiosk",
     "his",
     "gateways",
     "gateways.watch",

@@ -44,3 +44,10 @@ def by_card(session: Session, card: str) -> Person | None:
     )
     survivors = {surviving_id(session, person_id) for person_id in rows}
     return session.get(Person, survivors.pop()) if len(survivors) == 1 else None
+
+
+def by_id_number(session: Session, id_number: str) -> Person | None:
+    """Whose identity card is on the reader; None when nobody's or more than one's."""
+    rows = session.scalars(select(Person.id).where(Person.id_number_index == id_number_index(id_number)))
+    survivors = {surviving_id(session, person_id) for person_id in rows}
+    return session.get(Person, survivors.pop()) if len(survivors) == 1 else None

@@ -1,6 +1,6 @@
 """A page's form proves that our page sent it: a random cookie, and its keyed digest in the form or in a header.
 
-Checked before every unsafe method under /staff and /p, signed in or not. JSON under /api reads no cookies and needs
+Checked before every unsafe method under /staff, /p and /kiosk, signed in or not. JSON under /api reads no cookies and needs
 none.
 """
 
@@ -22,7 +22,7 @@ COOKIE = "xl_page"
 FIELD = "csrf_token"
 HEADER = "X-CSRF-Token"
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
-GUARDED = ("/staff", "/p")
+GUARDED = ("/staff", "/p", "/kiosk")
 LIFETIME_S = 30 * 24 * 3600
 
 

@@ -65,6 +65,7 @@ class Order(Identified, Created, Base):
         Index("ix_lab_order_ordered_at", "ordered_at"),
         Index("ix_lab_order_department_id_ordered_at", "department_id", "ordered_at"),
         Index("ix_lab_order_ordered_by_ordered_at", "ordered_by", "ordered_at"),
+        Index("ix_lab_order_visit_number", "visit_number", postgresql_where=text("visit_number IS NOT NULL")),
     )
 
     number: Mapped[str] = mapped_column(String(16), unique=True)
