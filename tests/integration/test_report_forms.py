@@ -144,15 +144,36 @@ def test_earlier_values_and_courses_are_frozen_with_the_report(bench: Bench) -> 
     changed(bench.session, "general", previous=3, trends=2)
     for value in ("50", "55", "58", "60"):
         released(bench, ALT=value, AST="30")
+    wrong = bench.specimen("ALT", "AST")
+    released(bench, wrong, ALT="444", AST="30")
+    report = reports.report_of(bench.session, wrong.id)
+    assert report is not None
+    reports.recall(bench.session, report.id, by=pathologist(), reason="标本弄错")
     content = released(bench, ALT="71", AST="31")
     alt = next(each for each in content.items if each.code == "ALT")
-    assert (alt.previous_value, [each.value for each in alt.earlier]) == ("60", ["58", "55"])
+    assert (alt.previous_value, [each.value for each in alt.earlier]) == ("60", ["58", "55"])  # never a recalled one
     assert [each.code for each in content.trends] == ["ALT", "AST"]
     assert [point.value for point in content.trends[0].points] == ["50", "55", "58", "60", "71"]
     released(bench, ALT="987", AST="31")
     again = ReportContent.from_json(content.to_json())
     assert again == content
     assert "987" not in words(rendered(again, materials=form_store.materials(bench.session, again)))
+
+
+def test_where_the_previous_report_was_recalled_the_one_before_it_is_printed(bench: Bench) -> None:
+    released(bench, ALT="50")
+    wrong = bench.specimen("ALT")
+    released(bench, wrong, ALT="444")
+    report = reports.report_of(bench.session, wrong.id)
+    assert report is not None
+    assert [each.previous_value for each in released(bench, ALT="52").items] == ["444"]  # as it stood at that moment
+    reports.recall(bench.session, report.id, by=pathologist(), reason="标本弄错")
+    last = bench.specimen("ALT")
+    released(bench, last, ALT="55")
+    void = reports.report_of(bench.session, last.id)
+    assert void is not None
+    reports.recall(bench.session, void.id, by=pathologist(), reason="标本弄错")
+    assert [each.previous_value for each in released(bench, ALT="54").items] == ["52"]
 
 
 def test_pictures_that_came_with_the_values_are_printed_and_those_on_the_analyzer_are_not(bench: Bench) -> None:
@@ -305,3 +326,35 @@ def test_the_preview_follows_what_is_typed_and_stores_nothing(site: Site) -> Non
     with begin() as session:
         assert form_store.by_code(session, "urine").version == 1
         assert session.scalars(select(Panel.id).limit(1)).first() is not None
+
+
+@pytest.mark.req("LIS-8", "SEC-1")
+def test_values_over_time_are_printed_without_what_was_recalled_and_the_print_is_on_record(site: Site) -> None:
+    with begin() as session:
+        bench = set_up(session)
+        person = bench.person_id
+        for value in ("61", "62", "777"):
+            tube = bench.specimen("ALT")
+            released(bench, tube, ALT=value)
+        report = reports.report_of(session, tube.id)
+        assert report is not None
+        reports.recall(session, report.id, by=pathologist(), reason="标本弄错")
+    page = site.staff("technician")
+    assert f"/staff/lis/cumulative/{person}/pdf" in page.get(f"/staff/lis/cumulative/{person}").text
+    said = words(page.get(f"/staff/lis/cumulative/{person}/pdf").content)
+    for wanted in (
+        "历次结果汇总",
+        "王小明",
+        "P000001",
+        "丙氨酸氨基转移酶",
+        "61↑",
+        "62↑",
+        "赵检验",
+        "以各次正式报告为准",
+    ):
+        assert wanted in said, wanted
+    assert "777" not in said
+    assert site.staff("nurse").get(f"/staff/lis/cumulative/{person}/pdf").status_code == 403
+    with begin() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "cumulative.print")).one()
+        assert entry.aggregate_id == str(person)

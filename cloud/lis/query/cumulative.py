@@ -185,7 +185,9 @@ def _groups(
 
 
 def courses(session: Session, person_id: uuid.UUID, codes: Sequence[str]) -> list[Course]:
-    """The drawings of these tests, over every file of the person. Who asks has passed `cumulative` before."""
+    """The drawings of these tests, over every file of the person, without recalled reports. Who asks has passed
+    `cumulative` before.
+    """
     persons = person_ids(session, person_id)
     tests = {each.code: each for each in session.scalars(select(Test).where(Test.code.in_(codes[:MOST_CHARTS])))}
     return [_course(session, persons, tests[code]) for code in codes[:MOST_CHARTS] if code in tests]
@@ -200,6 +202,9 @@ def _course(session: Session, persons: Sequence[uuid.UUID], test: Test) -> Cours
             Result.test_id == test.id,
             Result.chosen,
             Result.state == ResultState.RELEASED,
+            Result.specimen_id.not_in(
+                select(Report.specimen_id).where(Report.person_id.in_(persons), Report.state == ReportState.RECALLED)
+            ),
         )
         .order_by(Result.received_at.desc())
         .limit(DRAWN)

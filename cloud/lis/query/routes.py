@@ -15,11 +15,13 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.hospital.model import Department
 from cloud.kit import clock
+from cloud.kit.audit import record
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid
 from cloud.lis.instruments.model import Instrument
+from cloud.lis.orders.lookup import numbers_of
 from cloud.lis.query import cumulative as over_time
-from cloud.lis.query import finding, naming, rules, service
+from cloud.lis.query import finding, naming, paper, rules, service
 from cloud.lis.query.finding import Answer
 from cloud.lis.query.workbook import as_csv, as_xlsx
 from cloud.lis.results.attempt import attempt
@@ -147,8 +149,31 @@ def cumulative_page(
         "before": before,
         "most": over_time.MOST_CHARTS,
         "older": urlencode({"panel": panel, "before": found.older}) if found.older else "",
+        "paper": urlencode([("panel", panel), ("before", before), *(("test", each) for each in chosen)]),
     }
     return render(request, "lis/query/cumulative.html", context)
+
+
+@router.get("/cumulative/{person_id}/pdf")
+def cumulative_pdf(
+    request: Request, session: Transaction, staff: Reader, person_id: uuid.UUID, panel: str = "", before: str = ""
+) -> Response:
+    """The same on paper. Recorded: who printed whose, limited to what."""
+    found = over_time.cumulative(session, Subject.staff(staff), person_id, before=_moment(before), panel=panel)
+    chosen = request.query_params.getlist("test") or over_time.telling_tests(found.groups)
+    now = clock.now()
+    made = paper.printed(
+        found,
+        over_time.courses(session, found.person.id, chosen),
+        mrn=numbers_of(session, [found.person.id]).get(found.person.id, ""),
+        panel=dict(found.panels).get(panel, ""),
+        by=staff.name,
+        now=now,
+    )
+    after = {"panel": panel, "before": before, "reports": [str(each.report_id) for each in found.columns]}
+    record(session, actor=staff.actor, action="cumulative.print", aggregate=("person", found.person.id), after=after)
+    headers = {"Content-Disposition": 'inline; filename="cumulative.pdf"', "Cache-Control": "no-store"}
+    return Response(made, media_type="application/pdf", headers=headers)
 
 
 def _moment(text: str) -> datetime | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Uuid, func, select, true, values
 from sqlalchemy import column as sql_column
 from sqlalchemy.orm import Session
 
 from cloud.lis.catalog.model import Test
+from cloud.lis.reports.model import Report, ReportState
 from cloud.lis.reports.view import Earlier, ReportImage, Trend, TrendPoint
 from cloud.lis.results.model import InstrumentNotice, Result, ResultAttachment, ResultState
 from cloud.lis.specimens import concession
@@ -54,15 +56,17 @@ Past = dict[uuid.UUID, list[Result]]
 
 
 def past(session: Session, specimen: Specimen, results: Sequence[Result], most: int) -> Past:
-    """The newest `most` results before these, of this person and the files merged into it: one walk of the index for
-    each test, file and value.
+    """The newest `most` results before these, of this person and the files merged into it, without those of recalled
+    reports: one walk of the index for each test and file.
     """
     if most == 0 or not results:
         return {}
+    persons = person_ids(session, specimen.person_id)
+    recalled = select(Report.specimen_id).where(Report.person_id.in_(persons), Report.state == ReportState.RECALLED)
     wanted = values(sql_column("person", Uuid), sql_column("test", Uuid), name="wanted").data(
-        [(person, each.test_id) for person in person_ids(session, specimen.person_id) for each in results]
+        [(person, each.test_id) for person in persons for each in results]
     )
-    before = (
+    newest = (
         select(Result.id, Result.received_at)
         .where(
             Result.person_id == wanted.c.person,
@@ -70,24 +74,46 @@ def past(session: Session, specimen: Specimen, results: Sequence[Result], most: 
             Result.chosen,
             Result.state == ResultState.RELEASED,
             Result.specimen_id != specimen.id,
+            Result.specimen_id.not_in(recalled),
         )
         .order_by(Result.received_at.desc())
         .limit(most)
-        .lateral("before")
+        .lateral("newest")
     )
-    ids = select(before.c.id).select_from(wanted.join(before, true()))
+    ids = select(newest.c.id).select_from(wanted.join(newest, true()))
     found: Past = defaultdict(list)
     for row in session.scalars(select(Result).where(Result.id.in_(ids)).order_by(Result.received_at.desc())):
         found[row.test_id].append(row)
     return {test: rows[:most] for test, rows in found.items()}
 
 
-def earlier(result: Result, rows: Sequence[Result], most: int) -> tuple[Earlier, ...]:
-    """What came before the value that the result itself names as its previous one."""
-    left = [each for each in rows if each.id != result.previous_result_id]
-    if result.previous_result_id is None or len(left) == len(rows):
-        return ()
-    return tuple(Earlier(each.value_text, _at(each).isoformat(), each.flag) for each in left[: most - 1])
+def recalled_previous(session: Session, results: Sequence[Result]) -> set[uuid.UUID]:
+    """Of the values that these results name as their previous ones, those whose report was recalled since."""
+    named = [each.previous_result_id for each in results if each.previous_result_id is not None]
+    if not named:
+        return set()
+    rows = session.scalars(
+        select(Result.id)
+        .join(Report, Report.specimen_id == Result.specimen_id)
+        .where(Result.id.in_(named), Report.state == ReportState.RECALLED)
+    )
+    return set(rows)
+
+
+def before(result: Result, rows: Sequence[Result], recalled: Container[uuid.UUID], most: int) -> dict[str, Any]:
+    """The fields of a line that tell of earlier values: the result's own previous one, or the newest that stands where
+    that one's report was recalled, and what came before it.
+    """
+    own = result.previous_result_id
+    if own is None or own in recalled:
+        valid = rows if own is not None else ()
+        value, at = (valid[0].value_text, _at(valid[0]).isoformat()) if valid else (None, None)
+        left = list(valid[1:])
+    else:
+        value, at = result.previous_value, result.previous_at.isoformat() if result.previous_at else None
+        left = [each for each in rows if each.id != own] if any(each.id == own for each in rows) else []
+    told = tuple(Earlier(each.value_text, _at(each).isoformat(), each.flag) for each in left[: max(most - 1, 0)])
+    return {"previous_value": value, "previous_at": at, "earlier": told}
 
 
 def trends(lines: Iterable[tuple[Test, Result]], found: Past, most: int) -> tuple[Trend, ...]:

@@ -56,8 +56,10 @@ def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportCont
     corrected = edition.corrected or {}
     form = _form(session, specimen, lines)
     look = form.settings
-    found = beside.past(session, specimen, [result for _, _, result in released], _looked_back(look))
-    analyzers = _analyzers(session, [result for _, _, result in released]) if look.instruments else {}
+    results = [result for _, _, result in released]
+    recalled = beside.recalled_previous(session, results)
+    found = beside.past(session, specimen, results, _looked_back(look) or (1 if recalled else 0))
+    analyzers = _analyzers(session, results) if look.instruments else {}
     made = ReportContent(
         hospital=settings().hospital_name,
         campus=session.get_one(Campus, specimen.campus_id).name,
@@ -92,7 +94,7 @@ def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportCont
         items=tuple(
             replace(
                 _item(test, result, corrected.get(test.id)),
-                earlier=beside.earlier(result, found.get(test.id, ()), look.previous),
+                **beside.before(result, found.get(test.id, ()), recalled, look.previous),
                 instrument=analyzers.get(result.instrument_id, ""),
                 referral=dict(look.referrals).get(test.code, ""),
             )
@@ -102,7 +104,7 @@ def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportCont
         images=beside.images(session, specimen.id, look.pictures),
         remarks=beside.remarks(session, specimen),
         trends=beside.trends([(test, result) for _, test, result in released], found, look.trends),
-        signatures=_signatures(session, [result for _, _, result in released], edition) if look.signatures else (),
+        signatures=_signatures(session, results, edition) if look.signatures else (),
         form=form_store.keep(session, form),
     )
     if edition.before is None or edition.kind != ReportState.AMENDED:
@@ -200,8 +202,6 @@ def _item(test: Test, result: Result, corrected_from: str | None) -> ReportItem:
         draft=result.draft,
         critical=result.critical,
         sensitive=result.sensitive,
-        previous_value=result.previous_value,
-        previous_at=_iso(result.previous_at),
         observed_at=_iso(result.observed_at),
         corrected_from=corrected_from,
         value_type=test.value_type,
