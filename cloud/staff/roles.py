@@ -37,6 +37,7 @@ PERMISSIONS = {
     "catalog.read": N_("查看项目字典"),
     "catalog.edit": N_("维护项目字典"),
     "catalog.approve": N_("批准参考范围"),
+    "rule.approve": N_("批准审核规则"),
     "authority.read": N_("查看人员授权"),
     "authority.grant": N_("登记人员授权"),
     "gateway.read": N_("查看网关"),
@@ -74,9 +75,14 @@ ROLES: dict[str, frozenset[str]] = {
     "reviewer": frozenset(
         _BENCH | {"result.release", "result.export", "report.amend", "catalog.edit", "infectious.decide"}
     ),
+    "section_head": frozenset(
+        _BENCH
+        | {"result.release", "result.export", "report.amend", "catalog.edit", "infectious.decide", "rule.approve"}
+    ),
     "director": frozenset(
         _BENCH
         | {
+            "rule.approve",
             "result.release",
             "result.export",
             "report.amend",
@@ -118,6 +124,7 @@ ROLES: dict[str, frozenset[str]] = {
 ROLE_NAMES = {
     "technician": N_("检验技师"),
     "reviewer": N_("审核医师"),
+    "section_head": N_("专业组长"),
     "director": N_("科室主任"),
     "field_engineer": N_("现场工程师"),
     "nurse": N_("采集护士"),

@@ -84,16 +84,18 @@ def test_rights_and_roles_speak_of_the_same_things() -> None:
 
 
 MATRIX = {
-    "result.review": {"technician", "reviewer", "director"},
-    "result.release": {"reviewer", "director"},
-    "report.amend": {"reviewer", "director"},
+    "result.review": {"technician", "reviewer", "section_head", "director"},
+    "result.release": {"reviewer", "section_head", "director"},
+    "report.amend": {"reviewer", "section_head", "director"},
     "catalog.approve": {"director"},
-    "catalog.edit": {"reviewer", "director"},
+    "rule.approve": {"section_head", "director"},
+    "catalog.edit": {"reviewer", "section_head", "director"},
     "gateway.configure": {"field_engineer"},
     "patient.bind": {"cashier"},
     "patient.read": {
         "technician",
         "reviewer",
+        "section_head",
         "director",
         "nurse",
         "cashier",
@@ -101,9 +103,9 @@ MATRIX = {
         "infection_control",
         "clerk",
     },
-    "specimen.receive": {"technician", "reviewer", "director", "reception"},
-    "infectious.decide": {"reviewer", "director", "infection_control"},
-    "result.export": {"reviewer", "director", "clerk"},
+    "specimen.receive": {"technician", "reviewer", "section_head", "director", "reception"},
+    "infectious.decide": {"reviewer", "section_head", "director", "infection_control"},
+    "result.export": {"reviewer", "section_head", "director", "clerk"},
     "staff.admin": {"admin"},
     "audit.read": {"director", "admin"},
 }

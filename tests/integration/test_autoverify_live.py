@@ -37,6 +37,7 @@ from cloud.lis.verification import soundness
 from cloud.lis.verification.deciding import decide
 from cloud.lis.verification.facts import from_json
 from cloud.lis.verification.ruleset import Rule, Scope
+from cloud.staff.roles import permissions_of
 from tests.support.bench import Bench, Technologist, observed, pathologist, set_up, technician
 from tests.support.databases import DatabaseServer, cloud_on
 
@@ -52,11 +53,11 @@ class Lab:
 
     bench: Bench
     editor: Technologist = field(
-        default_factory=lambda: Technologist("组长", frozenset({"catalog.edit", "catalog.approve"}))
+        default_factory=lambda: Technologist("组长", frozenset({"catalog.edit", "rule.approve"}))
     )
     head: Technologist = field(
         default_factory=lambda: Technologist(
-            "主任", frozenset({"catalog.edit", "catalog.approve", "result.release", "result.review"})
+            "主任", frozenset({"catalog.edit", "catalog.approve", "rule.approve", "result.release", "result.review"})
         )
     )
 
@@ -160,6 +161,35 @@ def test_a_held_tube_says_why_on_the_value_and_nothing_is_released(lab: Lab) -> 
     assert "130 超出可能的范围" in reason_text(held[0].decision["reasons"][-1])
     assert sheets.version_of(lab.session, specimen.id) == before + 1
     assert live.consider(lab.session, specimen.id) == []
+
+
+def test_where_the_set_says_so_what_passed_is_reviewed_and_the_rest_waits(lab: Lab) -> None:
+    own = Rule("", "plausible", scope=Scope(tests=("HGB",)), params={"high": Decimal(120)}, source="t")
+    lab.approved(own).act = "partial"
+    specimen = lab.tube()
+    decided = lab.considered(specimen)
+    assert (decided.passed, decided.action, decided.refusal) == (False, "partial", None)
+    said = {result.test_id: (result.state, result.held) for result in lab.results(specimen)}
+    tests = {each.code: each.id for each in lab.session.scalars(select(Test))}
+    assert said[tests["HGB"]] == (ResultState.RECEIVED, True)
+    assert said[tests["WBC"]] == said[tests["PLT"]] == (ResultState.REVIEWED, False)
+    assert lab.session.scalars(select(Report)).all() == [], "nothing is released without the rest"
+    assert live.consider(lab.session, specimen.id) == []
+
+
+def test_a_set_that_releases_in_parts_releases_a_whole_pass_and_reviews_nothing_of_another_persons_tube(
+    lab: Lab,
+) -> None:
+    rules = lab.approved(RANGE)
+    rules.act = "partial"
+    assert lab.considered(lab.tube()).action == "released"
+    concession_tube = lab.tube()
+    concession.concede(
+        lab.session, concession_tube.barcode, by="staff:x", reason_code="haemolysed", agreed_with="张医生"
+    )
+    decided = lab.considered(concession_tube)
+    assert (decided.passed, decided.action) == (False, "none"), "what concerns the whole tube lets no test pass alone"
+    assert {each.state for each in lab.results(concession_tube)} == {ResultState.RECEIVED}
 
 
 def test_a_critical_value_never_passes(lab: Lab) -> None:
@@ -315,6 +345,32 @@ def test_rules_go_live_only_tested_and_by_another_person_than_who_wrote_them(lab
     with pytest.raises(Conflict):
         rulesets.put_rule(lab.session, approved.id, by=lab.editor, revision=approved.revision, rule=RANGE)
     assert rulesets.live(lab.session, clock.now()) == [approved]
+
+
+def test_a_section_head_approves_where_granted_for_the_tests_that_the_rules_name(lab: Lab) -> None:
+    rules = lab.draft(RANGE)
+    test = Backtest(
+        rule_set_id=rules.id, revision=rules.revision, since=clock.today(), until=clock.today(), most=1,
+        asked_at=clock.now(), asked_by_name="t", rules=[],
+    )  # fmt: skip
+    lab.session.add(test)
+    lab.session.flush()
+    rulesets.tested(lab.session, rules.id, revision=rules.revision, backtest_id=test.id)
+    head = Technologist("何组长", permissions_of(["section_head"]))
+    assert rulesets.named_tests(rules) == sorted(CODES)
+    lab.session.add(
+        AuthorityPolicy(
+            act="rule.approve", enforced=True, set_by="staff:x", set_by_name="t", reason="t", valid_from=clock.now()
+        )
+    )
+    lab.session.flush()
+    said: dict[str, Any] = {"revision": rules.revision, "live_from": clock.now(), "reason": "验证通过"}
+    with pytest.raises(Forbidden, match="authority"):
+        rulesets.approve(lab.session, rules.id, by=head, **said)
+    lab.session.execute(text("DELETE FROM lab_authority_policy"))
+    with pytest.raises(Forbidden, match="rules"):
+        rulesets.approve(lab.session, rules.id, by=Technologist("钱审核", permissions_of(["reviewer"])), **said)
+    assert rulesets.approve(lab.session, rules.id, by=head, **said).approved_by_name == "何组长"
 
 
 def test_the_database_itself_refuses_an_editor_as_approver(lab: Lab) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from pypdf import PdfReader
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock, db
 from cloud.kit.errors import Conflict, Forbidden, Invalid
 from cloud.lis.authority import service as authority
+from cloud.lis.authority.model import AuthorityPolicy
+from cloud.lis.critical import service as critical
 from cloud.lis.reports import batch, comparing
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.amending import Correction, amend
@@ -27,6 +30,7 @@ from cloud.lis.specimens.model import Specimen
 from cloud.people.access import Subject
 from cloud.staff.service import create_account
 from tests.support.bench import Bench, Technologist, observed, pathologist, set_up, technician
+from tests.support.critical_cases import open_cases
 
 EVERYBODY = Subject("staff:test", sees_all=True)
 
@@ -65,6 +69,57 @@ def released(bench: Bench, value: str = "6.2") -> tuple[Specimen, Report]:
 
 def chosen(bench: Bench, specimen: Specimen) -> Result:
     return bench.session.scalars(select(Result).filter_by(specimen_id=specimen.id, chosen=True)).one()
+
+
+@pytest.mark.req("LIS-5")
+def test_only_mine_shows_what_i_typed_reviewed_or_put_on_hold(bench: Bench) -> None:
+    mine, other = technician(), technician()
+    seen, strange = reviewed(bench), reviewed(bench)
+    for specimen, who in ((seen, mine), (strange, other)):
+        result = chosen(bench, specimen)
+        now = version(bench, specimen)
+        review.take_back(bench.session, specimen.id, by=who, version=now, result_id=result.id, reason="重看")
+        review.mark_reviewed(bench.session, specimen.id, by=who, version=now + 1)
+    shelved = reviewed(bench)
+    holding.hold(bench.session, shelved.id, by=mine, version=version(bench, shelved), reason="等临床回话")
+
+    def of(who: Technologist) -> set[uuid.UUID]:
+        return {each.specimen_id for each in queue.look(bench.session, EVERYBODY, queue.Wanted(mine=who.id)).rows}
+
+    assert of(mine) == {seen.id, shelved.id}
+    assert of(other) == {strange.id}
+    assert of(pathologist()) == set()
+
+
+@pytest.mark.req("LIS-5", "LIS-11", "SEC-1")
+def test_where_grants_count_a_critical_value_is_confirmed_and_told_only_by_who_has_one(bench: Bench) -> None:
+    specimen = reviewed(bench, "0.5")
+    bench.session.execute(update(Result).where(Result.specimen_id == specimen.id).values(critical=True, flag="LL"))
+    bench.session.add(
+        AuthorityPolicy(
+            act="critical.confirm", enforced=True, set_by="x", set_by_name="主任", reason="制度", valid_from=clock.now()
+        )
+    )
+    bench.session.flush()
+
+    def release() -> Report:
+        return reports.release(bench.session, specimen.id, by=pathologist(), version=2, confirm_critical=True)
+
+    with pytest.raises(Forbidden, match="authority"), bench.session.begin_nested():
+        release()
+    bench.session.execute(delete(AuthorityPolicy))
+    release()
+    [case] = open_cases(bench.session)
+    bench.session.add(
+        AuthorityPolicy(
+            act="critical.confirm", enforced=True, set_by="x", set_by_name="主任", reason="制度", valid_from=clock.now()
+        )
+    )
+    bench.session.flush()
+    with pytest.raises(Forbidden, match="authority"):
+        critical.record_contact(bench.session, case.id, by=technician(), told="护士", outcome="read_back")
+    bench.session.expire_all()
+    assert [each.id for each in open_cases(bench.session)] == [case.id], "it is still to be told"
 
 
 @pytest.mark.req("LIS-5")

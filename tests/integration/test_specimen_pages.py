@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 import zxingcpp
 
+from cloud.kit import clock
 from cloud.kit.db import begin
+from cloud.lis.authority.model import AuthorityPolicy
 from cloud.lis.specimens import policy, refusal
 from cloud.lis.specimens import service as specimens
 from cloud.lis.transport import service as transport
@@ -325,3 +327,30 @@ def test_the_scanning_desk_sends_a_timed_tube_off_its_time_to_the_bedside(techni
     refused = technician.post(f"{SPECIMENS}/scan", {"code": accession, "mode": "collect"})
     assert refused.status_code in (403, 409)
     assert state(accession) == "printed"
+
+
+@pytest.mark.req("LIS-2", "SEC-1")
+def test_where_grants_count_a_concession_is_made_only_by_who_has_one_for_its_tests(
+    technician: Visitor, lab: Lab
+) -> None:
+    accession = received(lab)
+    form = {"reason_code": "haemolysed", "agreed_with": "内科张医生"}
+    with begin() as session:
+        policy_row = AuthorityPolicy(
+            act="specimen.concession",
+            enforced=True,
+            set_by="x",
+            set_by_name="主任",
+            reason="制度",
+            valid_from=clock.now(),
+        )
+        session.add(policy_row)
+    try:
+        refused = technician.post(f"{SPECIMENS}/{accession}/steps/concession", form)
+        assert refused.status_code == 403
+        assert "让步检验" in refused.text
+        assert "报告将注明" not in technician.get(f"{SPECIMENS}/{accession}").text
+    finally:
+        with begin() as session:
+            session.delete(session.merge(policy_row))
+    assert "报告将注明" in technician.post(f"{SPECIMENS}/{accession}/steps/concession", form).text

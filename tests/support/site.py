@@ -19,6 +19,7 @@ PASSWORD = "a-long-test-password"
 CAST = {
     "technician": "赵检验",
     "reviewer": "钱审核",
+    "section_head": "何组长",
     "director": "孙主任",
     "field_engineer": "李工程",
     "nurse": "郑护士",

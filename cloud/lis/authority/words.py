@@ -14,7 +14,7 @@ ACTS = {
     "qc.handle": (N_("失控处理"), "result.review"),
     "specimen.concession": (N_("让步检验"), "specimen.receive"),
     "rule.edit": (N_("编辑审核规则"), "catalog.edit"),
-    "rule.approve": (N_("批准审核规则"), "catalog.approve"),
+    "rule.approve": (N_("批准审核规则"), "rule.approve"),
     "catalog.edit": (N_("编辑区间与公式"), "catalog.edit"),
     "catalog.approve": (N_("批准区间与公式"), "catalog.approve"),
 }

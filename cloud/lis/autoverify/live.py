@@ -8,7 +8,7 @@ rule set's version; what they hold gets their reasons and waits as it did.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,12 +140,33 @@ def _act(session: Session, rows: Rows, facts: Facts, version: int, acting: Seque
         return
     held = {code: test.held_by for code, (_, _, test) in decided.items() if not test.passed}
     _mark_held(session, rows, held, {code: row for code, (row, _, _) in decided.items()})
+    # A set that holds its every test may hold the tube as a whole (another person's blood): then nothing passes alone.
+    if all(rules.act == "partial" and any(each.passed for each in said.tests) for _, rules, said in acting):
+        _pass_some(session, rows, {code for code in decided if code not in held}, acting)
+
+
+def _pass_some(session: Session, rows: Rows, codes: Collection[str], acting: Sequence[Acting]) -> None:
+    """Technical review of the tests that passed, in the name of the rules; the others wait for a person."""
+    by, specimen_id = signatory(acting[0][1]), rows.specimen.id
+    code_of = {test.id: test.code for _, test in rows.ordered}
+    passed = [each for each in rows.open_results if code_of[each.test_id] in codes]
+    version = session.get_one(ResultSheet, specimen_id).version
+
+    def verb() -> None:
+        review.mark_reviewed(session, specimen_id, by=by, version=version, only={each.id for each in passed})
+
+    _, refusal = attempt(session, verb)
+    for row, _, _ in acting:
+        row.action, row.refusal = ("partial", None) if refusal is None else ("refused", refusal.code)
+    if refusal is None:
+        for result in passed:
+            _stamp(result, acting)
 
 
 def _pass(session: Session, rows: Rows, version: int, acting: Sequence[Acting]) -> None:
     by = signatory(acting[0][1])
     two_persons = two_person_tests(session, [test for _, test in rows.ordered])
-    only_review = bool(two_persons) or any(rules.act != "release" for _, rules, _ in acting)
+    only_review = bool(two_persons) or any(rules.act == "review" for _, rules, _ in acting)
     specimen_id = rows.specimen.id
 
     def verbs() -> None:

@@ -53,7 +53,8 @@ class RuleSetVersion(Identified, Created, Base):
     """Codes of the sections whose tests it decides; empty: all."""
     rules: Mapped[list[Any]] = mapped_column(default=list)
     act: Mapped[str] = mapped_column(String(8), default="release")
-    """What a pass does: "release", or "review" only (a person releases)."""
+    """What a pass does: "release"; "review" only (a person releases); "partial": releases what passes whole, and of a
+    tube that does not, reviews the tests that pass while the others wait for a person."""
     state: Mapped[RuleSetState] = mapped_column(String(12), default=RuleSetState.DRAFT)
     shadow: Mapped[bool] = mapped_column(default=False)
     """Decides beside the laboratory, is recorded, and changes nothing."""
@@ -123,7 +124,8 @@ class AutoDecision(Identified, Base):
     at: Mapped[datetime]
     passed: Mapped[bool]
     action: Mapped[str] = mapped_column(String(12), default="none")
-    """none (shadow, or held), reviewed, released; refused: a guard of review or release said no."""
+    """none (shadow, or held), reviewed, released, partial (what passed is reviewed, the rest waits);
+    refused: a guard of review or release said no."""
     refusal: Mapped[str | None] = mapped_column(String(64))
     outcome: Mapped[dict[str, Any]]
     """`verification.deciding.Decision.to_json`: of each test, the finding of each rule."""

@@ -36,7 +36,7 @@ PAGE = "/staff/lis/autoverify"
 router = APIRouter()
 Reader = Annotated[CurrentStaff, Depends(require("catalog.read"))]
 Editor = Annotated[CurrentStaff, Depends(require("catalog.edit"))]
-Approver = Annotated[CurrentStaff, Depends(require("catalog.approve"))]
+Approver = Annotated[CurrentStaff, Depends(require("rule.approve"))]
 Text = Annotated[str, Form()]
 Revision = Annotated[int, Form()]
 

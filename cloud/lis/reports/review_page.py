@@ -31,7 +31,7 @@ from cloud.lis.results.lines import Desk, desk
 from cloud.lis.results.model import ResultSheet
 from cloud.lis.specimens.model import Specimen
 from cloud.people.access import Subject
-from cloud.staff.access import CurrentStaff
+from cloud.staff.access import CurrentStaff, signed_in
 from cloud.staff.model import StaffAccount
 from cloud.staff.trail_words import ACTIONS
 from cloud.web.i18n import mark as N_
@@ -47,7 +47,8 @@ class Filter(queues.Wanted):
     @cached_property
     def query(self) -> str:
         always = {"section": self.section, "stage": self.stage}
-        return "?" + urlencode(always | {name: value for name, value in asdict(self).items() if value})
+        said = {name: value for name, value in asdict(self).items() if value}
+        return "?" + urlencode(always | said | ({"mine": "1"} if self.mine else {}))
 
     def of_stage(self, stage: str) -> str:
         """The same part of another stage."""
@@ -59,12 +60,14 @@ class Filter(queues.Wanted):
 
 
 def _filter(
+    staff: Annotated[CurrentStaff, Depends(signed_in)],
     section: Annotated[str, Query()] = "",
     stage: Annotated[str, Query()] = "",
     instrument: Annotated[str, Query(max_length=64)] = "",
     department: Annotated[str, Query(max_length=64)] = "",
     kind: Annotated[str, Query()] = "",
     hours: Annotated[str, Query(max_length=3)] = "",
+    mine: Annotated[str, Query(max_length=36)] = "",
 ) -> Filter:
     return Filter(
         section=section if section in SECTIONS else "",
@@ -73,6 +76,7 @@ def _filter(
         department=department,
         kind=kind if kind in queues.KINDS else "",
         hours=int(hours) if hours.isascii() and hours.isdigit() else 0,
+        mine=staff.id if mine else None,
     )
 
 

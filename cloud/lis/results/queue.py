@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CTE, Row, Select, case, func, select
+from sqlalchemy import CTE, Row, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from cloud.hospital.model import Department
@@ -47,6 +47,8 @@ class Wanted:
     kind: str = ""
     hours: int = 0
     """Waiting for so long at least."""
+    mine: uuid.UUID | None = None
+    """Only tubes on which this person typed or reviewed a value that waits, or which they put on hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ def _grouped(subject: Subject, wanted: Wanted | None = None, *, specimen_id: uui
         .where(Specimen.state.not_in(CLOSED_SPECIMENS), Specimen.person_id.in_(visible_to(subject)))
         .order_by(tubes.c.critical.desc(), stat.desc(), tubes.c.since, Specimen.id)
     )
+    if wanted is not None and wanted.mine is not None:
+        query = query.where(tubes.c.own | (ResultSheet.hold_by == wanted.mine))
     if wanted is not None and wanted.department:
         orders = (
             select(Order.id)
@@ -182,6 +186,7 @@ def _by_tube(wanted: Wanted, specimen_id: uuid.UUID | None) -> Select[Any]:
                 func.min(values.c.received_at).label("since"),
                 func.array_agg(values.c.section.distinct()).label("sections"),
                 func.min(lacks.c.missing).label("missing"),
+                *_own(values, wanted.mine),
             ),
             values,
             items,
@@ -197,6 +202,14 @@ def _by_tube(wanted: Wanted, specimen_id: uuid.UUID | None) -> Select[Any]:
     if wanted.hours > 0:
         query = query.having(func.min(values.c.received_at) <= clock.now() - timedelta(hours=wanted.hours))
     return query
+
+
+def _own(values: CTE, mine: uuid.UUID | None) -> list[Any]:
+    """Whether this person typed or reviewed one of the tube's values; no column where nobody asks."""
+    if mine is None:
+        return []
+    own = or_(values.c.entered_by == mine, values.c.reviewed_by == mine)
+    return [func.bool_or(func.coalesce(own, False)).label("own")]
 
 
 def _described(session: Session, subject: Subject, rows: Sequence[Row[Any]]) -> list[Waiting]:
@@ -253,6 +266,8 @@ def _open_values(specimen_id: uuid.UUID | None = None) -> tuple[CTE, CTE]:
         Result.flag,
         Result.received_at,
         Result.rerun_requested_at,
+        Result.entered_by,
+        Result.reviewed_by,
     )
     query = query.join(Test, Test.id == Result.test_id).where(
         Result.chosen,
