@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cloud.lis.catalog.model import Panel, Test, Tube
 from cloud.lis.catalog.record import Editor
 from cloud.lis.instruments import service as instruments
 from cloud.lis.orders.model import Order
+from cloud.lis.specimens import service as specimens
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.lab import Lab, open_lab
 from tests.support.site import Site, Visitor, hire_cast, running_site
@@ -308,3 +310,40 @@ def test_lint_catalog_ends_with_one_where_something_is_wrong(lab: Lab, monkeypat
     assert "error CA199: age_gap 10-20" in result.output
     assert "tea_unset" not in result.output
     assert "hint  " in runner.invoke(program.program, ["lint-catalog", "--all"]).output
+
+
+@pytest.mark.req("LIS-16")
+def test_the_order_page_asks_for_the_phase_where_a_range_needs_it_and_the_review_page_shows_what_was_told(
+    lab: Lab, site: Site, reviewer: Visitor
+) -> None:
+    ward = site.staff("technician")
+    asked = {"person_id": str(lab.wang), "department": "NK", "items": ["LH"]}
+
+    def place(**more: object) -> tuple[int, str, str]:
+        ward.get("/staff/lis/orders/new")
+        answer = ward.post("/staff/lis/orders", {**asked, **more})
+        return answer.status_code, answer.text, answer.url.path.rsplit("/", 1)[-1]
+
+    status, page, _ = place()
+    assert (status, "LH 的参考区间按月经周期或孕周划分" in page) == (422, True)
+    assert 'name="phase_asked" value="yes"' in page
+    assert 'name="items" value="LH"' in page, "what was picked is kept"
+    told = place(cycle_phase="luteal", phase_asked="yes")[2]
+    untold = place(phase_asked="yes")[2]
+    assert place(items=["WBC"])[0] == 200, "nothing of this test depends on it"
+    shown = []
+    for order in (told, untold):
+        with begin() as session:
+            tube = specimens.print_labels(session, uuid.UUID(order), by="staff:nurse")[0]
+            specimens.receive(session, tube.accession, by="staff:desk")
+        shown.append(reviewer.get(f"/staff/lis/review/{tube.id}").text)
+    assert "黄体期" in shown[0]
+    assert "data-phase" not in shown[1], "no value waits for it yet"
+
+
+@pytest.mark.req("LIS-16")
+def test_a_tests_page_says_by_which_changes_it_is_held(director: Visitor) -> None:
+    page = director.get("/staff/lis/catalog/tests/NA").text
+    assert "3 天内与上次相差超过 13 mmol/L 时挂起" in page
+    assert "AACC 2011" in page
+    assert "没有差值限值" in director.get("/staff/lis/catalog/tests/ESR").text

@@ -16,10 +16,11 @@ from starlette.responses import RedirectResponse, Response
 from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound, XinglinError
-from cloud.lis.autoverify import drift, reading, rulesets, stopping
+from cloud.lis.autoverify import delta_pane, drift, reading, rulesets, stopping
 from cloud.lis.autoverify.forms import resolve
 from cloud.lis.autoverify.model import AutoAlarm, RuleSetState
 from cloud.lis.autoverify.ruleset_routes import router as ruleset_router
+from cloud.lis.catalog import panes
 from cloud.lis.catalog.words import SECTIONS
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.specimens import service as specimens
@@ -42,6 +43,7 @@ Approver = Annotated[CurrentStaff, Depends(require("catalog.approve"))]
 Text = Annotated[str, Form()]
 
 navigation.add(N_("智能审核"), PAGE, permission="catalog.read", group=N_("检验设置"), position=415, key="g f")
+panes.add("delta", N_("差值校验"), "lis/autoverify/test_delta.html", delta_pane.delta_of, position=250)
 
 
 def _open_alarms(session: Session) -> int:

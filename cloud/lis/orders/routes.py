@@ -17,6 +17,8 @@ from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound
 from cloud.lis.catalog import service as catalog
+from cloud.lis.catalog.asking import phase_dependent
+from cloud.lis.catalog.rules import age_days
 from cloud.lis.catalog.words import PHASES
 from cloud.lis.orders import lookup, oral, oral_routes, service, timing
 from cloud.lis.orders.model import ItemState, Order, OrderSource, Priority
@@ -83,6 +85,9 @@ def _scanned(session: Session, code: str, staff: CurrentStaff) -> str | None:
 scan.add("orders", 200, _scanned)
 
 
+PHASE_ASKED = "phase_asked"
+
+
 @router.get("")
 def order_list(
     request: Request,
@@ -136,6 +141,7 @@ def _entry_page(
     typed: Mapping[str, object] | None = None,
     problem: str | None = None,
     status: int = 200,
+    asks_phase: bool = False,
 ) -> Response:
     shown = [chosen] if chosen else (found or [])
     context: dict[str, object] = {
@@ -148,6 +154,7 @@ def _entry_page(
         "phases": PHASES,
         "usual_times": timing.USUAL,
         "problem": problem,
+        "asks_phase": asks_phase,
         "sexes": SEXES,
     }
     return render(request, "lis/orders/entry.html", context, status)
@@ -170,6 +177,7 @@ def place(
     collect_at: Annotated[str, Form(max_length=20)] = "",
     asked_by: Annotated[str, Form(max_length=80)] = "",
     read_back: Annotated[str, Form(max_length=3)] = "",
+    phase_asked: Annotated[str, Form(max_length=3)] = "",
 ) -> Response:
     """Place it, then on to the order's page. What is missing is said on the form, with what was typed kept."""
     person = _person(session, Subject.staff(staff), person_id)
@@ -180,6 +188,8 @@ def place(
         if asked_by.strip():
             oral.check(asked_by, read_back == "yes")
         codes = _timed(items or [], times or [])
+        if not (cycle_phase or gestation_weeks.strip() or phase_asked):
+            _ask_phase(session, person, codes)
         order = service.place_order(
             session,
             person_id=person.id,
@@ -211,8 +221,23 @@ def place(
             | {"collect_at": collect_at, "asked_by": asked_by, "read_back": read_back},
             problem=message_of(refusal),
             status=refusal.status,
+            asks_phase=refusal.code == PHASE_ASKED,
         )
     return RedirectResponse(f"{PAGE}/{order.id}", status_code=303)
+
+
+def _ask_phase(session: Session, person: Person, codes: list[str]) -> None:
+    """Asked once where a range needs it: without an answer the value is printed beside all ranges and not judged."""
+    today = clock.today()
+    ids = {each.test_id for each in service.wanted_tests(session, codes)}
+    age = age_days(person.birth_date, today)
+    asking = phase_dependent(session, ids, sex=person.sex, age_days=age, on=today)
+    if asking:
+        raise Invalid(
+            PHASE_ASKED,
+            N_("{tests} 的参考区间按月经周期或孕周划分，请填写；确实不知道时请再次提交，结果将只列出各期区间。"),
+            tests="、".join(each.short_name for each in asking),
+        )
 
 
 def _timed(codes: list[str], times: list[str]) -> list[str]:

@@ -10,7 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cloud.hospital.model import Department
+from cloud.kit import clock
+from cloud.lis.catalog.choice import weeks_on
 from cloud.lis.catalog.model import Test
+from cloud.lis.catalog.words import PHASES
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.orders.model import ItemState, Order, OrderItem
 from cloud.lis.results import notices, sheets
@@ -69,6 +72,23 @@ class Desk:
     """Values of tests that were not ordered, or with codes nobody mapped."""
     messages: tuple[InstrumentNotice, ...] = ()
     """What the instruments said about the specimen besides its values."""
+
+    @property
+    def phase(self) -> str:
+        """The phase of the cycle that the order tells, in a marked word; "" untold."""
+        return PHASES.get(self.order.cycle_phase, "")
+
+    @property
+    def weeks(self) -> int | None:
+        """Completed weeks of pregnancy on the day of collection, as they choose the range."""
+        at = self.specimen.collected_at or self.specimen.received_at or self.order.ordered_at
+        return weeks_on(self.order.gestation_weeks, clock.local(self.order.ordered_at).date(), clock.local(at).date())
+
+    @property
+    def phase_untold(self) -> bool:
+        """A value stands unjudged because nobody said."""
+        reasons = (each for line in self.lines if line.result for each in line.result.decision.get("reasons", ()))
+        return any(each["code"] == "phase_unknown" for each in reasons)
 
     def _open(self) -> list[Result]:
         return [
