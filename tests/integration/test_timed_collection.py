@@ -15,6 +15,7 @@ from cloud.kit.errors import Conflict, Invalid
 from cloud.lis.catalog import service as catalog
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import OrderItem
+from cloud.lis.reports import beside
 from cloud.lis.specimens import collecting, policy, regrouping, requirements, timed, tubes
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenPolicy
@@ -154,6 +155,13 @@ def test_tubes_of_different_times_are_not_merged_and_a_rejected_one_keeps_its_ti
         assert again is not None
         accession = again.accession
     assert due(accession).timing == "load+30"
+
+
+def test_the_report_says_for_what_time_the_tube_was_drawn(lab: Lab) -> None:
+    timed_tube, plain = drawn_for(lab, "GLU@load+60")[0], drawn_for(lab, "GLU")[0]
+    with begin() as session:
+        assert beside.remarks(session, specimens.by_barcode(session, timed_tube)) == ("采集时点：服糖后60分钟。",)
+        assert beside.remarks(session, specimens.by_barcode(session, plain)) == ()
 
 
 def test_a_time_more_added_after_the_labels_were_printed_gets_a_tube_of_its_own(lab: Lab) -> None:

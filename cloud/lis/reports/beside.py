@@ -16,7 +16,7 @@ from cloud.lis.catalog.model import Test
 from cloud.lis.reports.model import Report, ReportState
 from cloud.lis.reports.view import Earlier, ReportImage, Trend, TrendPoint
 from cloud.lis.results.model import InstrumentNotice, Result, ResultAttachment, ResultState
-from cloud.lis.specimens import concession
+from cloud.lis.specimens import concession, timed
 from cloud.lis.specimens.model import Specimen
 from cloud.people.identity import person_ids
 
@@ -141,10 +141,10 @@ def _at(result: Result) -> datetime:
 
 
 def remarks(session: Session, specimen: Specimen) -> tuple[str, ...]:
-    """Concessions, and serum indices that the analyzer itself raised or graded; a bare number has no limit here and
-    says nothing.
+    """The time a tube was ordered for, concessions, and serum indices that the analyzer itself raised or graded; a bare
+    number has no limit here and says nothing.
     """
-    return (*concession.remarks(session, specimen), *_serum(session, specimen.id))
+    return (*timed.remarks(session, specimen), *concession.remarks(session, specimen), *_serum(session, specimen.id))
 
 
 def _serum(session: Session, specimen_id: uuid.UUID) -> list[str]:

@@ -186,3 +186,13 @@ def refuse_off_time(session: Session, specimen: Specimen, at: datetime) -> None:
             barcode=specimen.barcode,
             said=off.due.said or (clock.local(off.due.at).strftime("%m-%d %H:%M") if off.due.at else ""),
         )
+
+
+def remarks(session: Session, specimen: Specimen) -> tuple[str, ...]:
+    """What the report says of the tube's time: as ordered, in Chinese as all of the paper. One tube, one time."""
+    found = session.scalars(
+        select(OrderItem.timing).where(
+            OrderItem.specimen_id == specimen.id, OrderItem.timing != "", OrderItem.state != ItemState.CANCELLED
+        )
+    ).first()
+    return (f"采集时点：{timing.said(found, str)}。",) if found else ()
