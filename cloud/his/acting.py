@@ -198,7 +198,7 @@ def _place(
         placer_number=key,
         ordered_at=first.ordered_at,
         collect_at=together,
-        ordered_by=first.ordered_by or BY,
+        ordered_by=first.ordered_by,
         by=BY,
         visit_number=visit.number,
         diagnosis=diagnosis,

@@ -24,7 +24,7 @@ KIND_NAMES = {
 }
 
 router = APIRouter(include_in_schema=False)
-navigation.add(N_("院区与科室"), PAGE, permission="catalog.read", group=N_("系统"), position=930)
+navigation.add(N_("院区与科室"), PAGE, permission="catalog.read", group=N_("系统"), position=930, key="g D")
 
 
 @router.get(PAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +21,7 @@ from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenState
 from tests.support.lab import Lab, labelled, open_lab
 from tests.support.pictures import first_page
-from tests.support.site import Site, Visitor, hire_cast, running_site
+from tests.support.site import CAST, Site, Visitor, hire_cast, running_site
 
 ORDERS, SPECIMENS = "/staff/lis/orders", "/staff/lis/specimens"
 
@@ -65,6 +66,9 @@ def test_an_order_is_entered_for_a_patient_found_by_number_and_its_labels_are_pr
     )
     assert done.url.path.startswith(f"{ORDERS}/")
     order_id = done.url.path.rsplit("/", 1)[1]
+    with begin() as session:
+        asked_by = session.get_one(Order, uuid.UUID(order_id)).ordered_by
+    assert asked_by == CAST["technician"], "the report prints who asked"
     labels = technician.post(f"{SPECIMENS}/labels", {"order_id": order_id})
     assert labels.url.path == f"{SPECIMENS}/labels/{order_id}"
     accessions = re.findall(r'data-specimen="(\d+)"', labels.text)

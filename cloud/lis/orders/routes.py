@@ -198,7 +198,7 @@ def place(
             priority=priority,
             source=OrderSource.MANUAL,
             collect_at=_collect_at(collect_at),
-            ordered_by=asked_by.strip() or staff.actor,
+            ordered_by=asked_by.strip() or staff.name,
             by=staff.actor,
             visit_number=visit_number.strip() or None,
             diagnosis=diagnosis.strip() or None,

@@ -30,7 +30,7 @@ from cloud.web.refusals import message_of
 PAGE = "/staff/lis/settings"
 LONGEST_MINUTES = 30 * 24 * 60
 router = APIRouter(prefix=PAGE)
-navigation.add(N_("审核与告知规则"), PAGE, permission="catalog.approve", group=N_("检验设置"), position=430)
+navigation.add(N_("审核与告知规则"), PAGE, permission="catalog.approve", group=N_("检验设置"), position=430, key="g V")
 
 Director = Annotated[CurrentStaff, Depends(require("catalog.approve"))]
 Reason = Annotated[str, Form(max_length=200)]
