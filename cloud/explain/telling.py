@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from cloud.explain import again, signing
 from cloud.explain.again import Check
 from cloud.explain.finding import Line, Traced, Version, find
+from cloud.explain.paper import paper
 from cloud.lis.reports.model import ReportState
 from cloud.lis.reports.service import content_hash
 
@@ -64,6 +65,7 @@ def _version(session: Session, traced: Traced, version: Version, say: Callable[[
     if row.pdf is not None:
         made = hashlib.sha256(row.pdf).hexdigest()
         checks.append(Check("pdf", f"{len(row.pdf)} bytes, sha256 {made}", made == row.pdf_sha256))
+    checks.append(paper(session, row, content))
     entry = _entry(session, traced, version)
     checks.append(entry)
     act = "result.release" if row.version == 1 or row.kind != ReportState.AMENDED else "report.amend"

@@ -201,6 +201,7 @@ def _place(
         ordered_by=first.ordered_by,
         by=BY,
         visit_number=visit.number,
+        bed=visit.bed,
         diagnosis=diagnosis,
         **told,
     )

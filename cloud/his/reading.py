@@ -45,6 +45,7 @@ class Visit:
     department_code: str
     department_name: str
     number: str | None
+    bed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ def read_visit(message: Hl7Message) -> Visit:
     pv1 = message.first("PV1")
     if pv1 is None:
         return Visit("", "", None)
-    return Visit(pv1.component(3, 1), pv1.component(3, 9), pv1.component(19, 1) or None)
+    return Visit(
+        pv1.component(3, 1), pv1.component(3, 9), pv1.component(19, 1) or None, pv1.component(3, 3)[:32] or None
+    )
 
 
 def read_diagnosis(message: Hl7Message) -> str | None:

@@ -110,7 +110,7 @@ def test_an_order_reaches_the_laboratory_with_its_patient_and_department(his: Hi
     assert msa(answer)[0] == "AA"
     assert orc is not None
     assert orc.text(3) == order.number
-    assert (order.priority, order.visit_number, order.diagnosis) == ("S", "V0001", "发热待查")
+    assert (order.priority, order.visit_number, order.bed, order.diagnosis) == ("S", "V0001", "12", "发热待查")
     assert order.ordered_at.isoformat() == "2026-11-23T00:12:00+00:00"
     with begin() as session:
         assert session.get_one(Department, order.department_id).name == "内科门诊"

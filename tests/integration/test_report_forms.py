@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from cloud.explain.paper import paper
 from cloud.kit.audit import AuditEntry
 from cloud.kit.db import begin, new_session
 from cloud.kit.errors import Conflict, Invalid
@@ -99,6 +101,20 @@ def test_a_report_keeps_its_form_and_prints_the_same_from_what_is_stored(
     assert later.form.version == 2
     assert "检验科报告" in words(rendered(later, materials=form_store.materials(bench.session, later)))
     assert "检验科报告" not in words(first)
+
+
+@pytest.mark.req("LIS-5")
+def test_the_paper_of_a_report_is_set_again_from_what_is_stored_and_compared(bench: Bench) -> None:
+    content = released(bench, ALT="62")
+    row = bench.session.scalars(select(ReportVersion)).one()
+    assert paper(bench.session, row, content).same is None  # nothing is printed yet
+    reports.pdf(bench.session, row.report_id)
+    assert paper(bench.session, row, content).same is True
+    assert paper(bench.session, row, replace(content, patient_name="别人")).same is False
+    assert paper(bench.session, row, replace(content, form=None)).same is None
+    bench.session.execute(text("SET LOCAL session_replication_role = replica"))
+    bench.session.execute(text("UPDATE lab_report_source SET engine = 'typst 0.1'"))
+    assert paper(bench.session, row, content).same is None  # another typesetter: the text is the same, not the bytes
 
 
 def test_a_stored_form_or_source_is_never_changed(bench: Bench) -> None:

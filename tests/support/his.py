@@ -37,7 +37,7 @@ def order_line(placer: str, item: str, *, control: str = "NW", priority: str = "
 
 
 def oml(number: str, *lines: str, patient: str | None = None, charset: str = "UNICODE UTF-8") -> bytes:
-    visit = "PV1|1|O|NK^^^XLYY^^^^^内科门诊" + "|" * 16 + "V0001"
+    visit = "PV1|1|O|NK^^12^XLYY^^^^^内科门诊" + "|" * 16 + "V0001"
     segments = (header("OML^O21^OML_O21", number, charset=charset), patient or person(), visit, *lines)
     return ("\r".join(segments) + "\r").encode("gb18030" if "18030" in charset else "utf-8")
 

@@ -86,7 +86,7 @@ def test_orders_are_read_with_their_group_item_priority_and_department() -> None
     ]
     assert lines[0].ordered_at == datetime(2026, 11, 23, 8, 12, tzinfo=SHANGHAI)
     assert (lines[0].ordered_by, lines[0].department_code, lines[0].department_name) == ("李医生", "NK", "内科门诊")
-    assert read_visit(message).number == "V0001"
+    assert (read_visit(message).number, read_visit(message).bed) == ("V0001", "12")
     assert read_diagnosis(message) == "发热待查"
 
 

@@ -81,6 +81,8 @@ class Order(Identified, Created, Base):
     ordered_at: Mapped[datetime]
     ordered_by: Mapped[str]
     visit_number: Mapped[str | None] = mapped_column(String(64))
+    bed: Mapped[str | None] = mapped_column(String(32))
+    """Where the patient lay when it was ordered."""
     diagnosis: Mapped[str | None]
     cycle_phase: Mapped[str] = mapped_column(String(16), default="")
     """What the ward says of the cycle (`catalog.model.Phase`); "" not said. It chooses reference ranges."""

@@ -105,6 +105,7 @@ def gather(session: Session, specimen: Specimen, edition: Edition) -> ReportCont
         remarks=beside.remarks(session, specimen),
         trends=beside.trends([(test, result) for _, test, result in released], found, look.trends),
         signatures=_signatures(session, results, edition) if look.signatures else (),
+        bed=order.bed,
         form=form_store.keep(session, form),
     )
     if edition.before is None or edition.kind != ReportState.AMENDED:

@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version as installed
 
 from sqlalchemy import select
@@ -58,9 +59,20 @@ def keep(session: Session, form: Form) -> FormUsed:
     if form.version == 1:
         _store_brought_along(session, form)
     if session.scalar(select(ReportSource.sha256).where(ReportSource.sha256 == digest)) is None:
-        engine = f"typst {installed('typst')}, pylopdf-fonts-zh-cn {installed('pylopdf-fonts-zh-cn')}"
-        session.execute(insert(ReportSource).values(sha256=digest, source=text, engine=engine).on_conflict_do_nothing())
+        row = insert(ReportSource).values(sha256=digest, source=text, engine=engine())
+        session.execute(row.on_conflict_do_nothing())
     return FormUsed(form.code, form.version, digest)
+
+
+@cache
+def engine() -> str:
+    """What sets reports today: the bytes are the same only with this typesetter and these fonts."""
+    return f"typst {installed('typst')}, pylopdf-fonts-zh-cn {installed('pylopdf-fonts-zh-cn')}"
+
+
+def engine_of(session: Session, digest: str) -> str:
+    """What a source was first used with; "" for one that is not stored."""
+    return session.scalar(select(ReportSource.engine).where(ReportSource.sha256 == digest)) or ""
 
 
 def _store_brought_along(session: Session, form: Form) -> None:
