@@ -8,10 +8,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cloud.kit.db import begin
+from cloud.lis.specimens import policy
 from cloud.lis.specimens import service as specimens
 from cloud.lis.storage import service as storage
 from tests.support.databases import DatabaseServer, cloud_on
-from tests.support.lab import Lab, labelled, open_lab
+from tests.support.lab import Lab, labelled, open_lab, order
 from tests.support.screens import DESK, PHONE, chromium, too_wide
 from tests.support.site import PASSWORD, Site, hire_cast, running_site
 
@@ -91,6 +92,36 @@ def test_the_collector_scans_wristband_and_tubes_on_a_telephone_also_while_the_n
         tube = specimens.by_barcode(session, second)
         (drawn,) = [each for each in specimens.timeline(session, tube.id) if each.type == "collected"]
         assert drawn.clock_source == "device"
+    page.context.close()
+
+
+def test_a_tube_of_a_glucose_series_that_is_early_takes_a_reason_and_a_scan_is_none(
+    browser: Browser, site: Site, lab: Lab
+) -> None:
+    with begin() as session:
+        policy.set_value(session, "timed_minutes", 10, by="staff:director", reason="护理规定")
+        placed = order(session, lab, ("GLU@load+0", "GLU@load+60"))
+        before, after = (each.accession for each in specimens.print_labels(session, placed.id, by="system"))
+    page = signed_in(browser, site, "nurse", PHONE)
+    page.goto("/staff/lis/specimens/bedside")
+    page.wait_for_selector("[data-bedside-ready]")
+    scan(page, "P0001")
+    expect(page.locator("[data-person]")).to_contain_text("王小梅")
+    scan(page, before)
+    expect(page.locator("[data-outcome=good]")).to_contain_text(before)
+    page.locator("[data-start=load] button").click()
+    expect(page.locator(f"[data-specimen='{after}']")).to_contain_text("应采")
+    page.locator("[data-bedside] [name=code]").focus()
+    scan(page, after)
+    expect(page.locator("[data-question=timed]")).to_contain_text("早")
+    expect(page.locator("[data-reason]")).to_be_focused()
+    scan(page, after)
+    expect(page.locator("[data-question=timed]")).to_contain_text("早")
+    assert state(after) == "printed", "a tube scanned into the reason's box is no reason"
+    expect(page.locator("[data-reason]")).to_have_value("")
+    scan(page, "患者呕吐，终止试验")
+    expect(page.locator("[data-outcome=good]")).to_contain_text(after)
+    assert too_wide(page) == []
     page.context.close()
 
 

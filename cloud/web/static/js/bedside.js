@@ -31,6 +31,15 @@ area.addEventListener("click", (event) => {
   form.elements.code.focus({ preventScroll: true });
 });
 
+// Enter in the reason's box answers; what reads like a barcode is the next scan and no reason.
+area.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.isComposing || !event.target.matches("[data-reason]")) return;
+  event.preventDefault();
+  const said = event.target.value.trim();
+  if (/^[A-Za-z0-9._/-]{4,}$/.test(said)) scan(said, "");
+  else area.querySelector("[data-answer=yes]").click();
+});
+
 async function scan(code, confirmed, reason = "") {
   const body = {
     code,
