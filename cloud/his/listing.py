@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, defer
 
 from cloud.his.model import HisMessage, HisOutbox, HisPeer, IncomingState, OutgoingState
+from cloud.his.outbox import WAITING_FOR_A_PERSON
 
 PAGE_SIZE = 50
 IN_TROUBLE = (IncomingState.RECEIVED, IncomingState.REFUSED, IncomingState.MALFORMED)
@@ -24,7 +25,9 @@ def incoming(session: Session, *, show: str, page: int) -> tuple[list[HisMessage
 
 def outgoing(session: Session, *, show: str, page: int) -> tuple[list[HisOutbox], int]:
     """`show`: trouble (not accepted yet) or all; newest first; and how many there are."""
-    conditions = [HisOutbox.state != OutgoingState.ACCEPTED] if show == "trouble" else []
+    conditions = (
+        [HisOutbox.state.not_in((OutgoingState.ACCEPTED, OutgoingState.SUPERSEDED))] if show == "trouble" else []
+    )
     total = session.scalar(select(func.count()).select_from(HisOutbox).where(*conditions)) or 0
     found = select(HisOutbox).where(*conditions).order_by(HisOutbox.number.desc())
     rows = session.scalars(
@@ -40,6 +43,6 @@ def peer(session: Session) -> HisPeer | None:
 
 def waiting_for_a_person(session: Session) -> int:
     """Messages of the HIS that were refused, and ours that it refused."""
-    ours = select(func.count()).select_from(HisOutbox).where(HisOutbox.state == OutgoingState.REFUSED)
+    ours = select(func.count()).select_from(HisOutbox).where(HisOutbox.state.in_(WAITING_FOR_A_PERSON))
     theirs = select(func.count()).select_from(HisMessage).where(HisMessage.state == IncomingState.REFUSED)
     return (session.scalar(ours) or 0) + (session.scalar(theirs) or 0)

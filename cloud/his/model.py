@@ -68,6 +68,10 @@ class OutgoingState(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     """The HIS answered AE or AR: a person looks at it and sends it again."""
+    PARKED = "parked"
+    """The HIS answers other messages and never this one: set aside for a person, so that it stops nobody."""
+    SUPERSEDED = "superseded"
+    """A later message of the same report went (or goes) instead: sent now, it would turn the clock back."""
 
 
 class HisOutbox(Identified, Base):
@@ -91,6 +95,8 @@ class HisOutbox(Identified, Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
     claimed_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    unanswered: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often it was sent and no proper answer came."""
     last_error: Mapped[str | None]
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
     accepted_at: Mapped[datetime | None]

@@ -1,12 +1,15 @@
 """ORU^R01 for the HIS from a frozen version of a report. Pure: content in, bytes out.
 
-HL7 v2.5.1 chapter 7: OBR 7.4.1, OBX 7.4.2, result status table 0085 (F final, P preliminary, C correction, W posted as
-wrong), value types NM, SN and ST. One OBR for each report; the HIS finds its order by ORC-2 and OBR-2.
+HL7 v2.5.1 chapter 7: OBR 7.4.1, OBX 7.4.2, result status of a value table 0085 (F final, P preliminary, C correction, W
+posted as wrong) and of a report table 0123 (which has no W: a recalled report is a correction), value types NM, SN, ST
+and ED (2.A.24; tables 0191, 0291, 0299). One OBR for each report; the HIS finds its order by ORC-2 and OBR-2.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from cloud.lis.reports.view import ReportContent, ReportItem
@@ -14,14 +17,34 @@ from protocols.messages.hl7 import build, escape
 from protocols.model import read_quantity
 
 _STATUS = {"preliminary": "P", "final": "F", "amended": "C"}
+_SUBTYPES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/tiff": "TIFF", "image/gif": "GIF"}
 _CHARSETS = {"UNICODE UTF-8": "utf-8", "GB 18030-2000": "gb18030"}
-WRONG = "W"
+WRONG, CORRECTED = "W", "C"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the report, where the HIS wants them."""
+
+    name: str
+    media_type: str
+    data: bytes
 
 
 def oru(
-    content: ReportContent, *, control_id: str, now: datetime, zone: tzinfo, names: Mapping[str, str], recalled: bool
+    content: ReportContent,
+    *,
+    control_id: str,
+    now: datetime,
+    zone: tzinfo,
+    names: Mapping[str, str],
+    recalled: bool,
+    pictures: Sequence[Picture] = (),
 ) -> bytes:
-    """The message; times on the hospital's wall clock. `recalled`: every value is withdrawn (status W)."""
+    """The message; times on the hospital's wall clock. `recalled`: every value is withdrawn (status W).
+
+    Pictures that are not sent along are counted in a note, so that nobody takes the values for the whole report.
+    """
     status = WRONG if recalled else _STATUS[content.kind]
     segments: list[Sequence[str]] = [
         [
@@ -43,10 +66,14 @@ def oru(
         _pid(content, names),
         ["PV1", "1", "U", escape(content.department), *[""] * 15, escape(content.visit_number or "")],
         ["ORC", "RE", escape(content.placer_number), escape(content.accession)],
-        _obr(content, status, zone),
+        _obr(content, CORRECTED if recalled else status, zone),
     ]
     for number, item in enumerate(content.items, 1):
         segments.append(_obx(number, item, status, zone))
+    for number, picture in enumerate(pictures, len(content.items) + 1):
+        segments.append(_picture(number, picture, status))
+    if len(pictures) < len(content.images):
+        segments.append(["NTE", "1", "L", f"附图 {len(content.images) - len(pictures)} 幅，见检验报告单"])
     segments += [["NTE", "1", "L", escape(each)] for each in (content.comment, content.reason) if each]
     return build(segments, _CHARSETS.get(names["charset"], "utf-8"))
 
@@ -93,6 +120,13 @@ def _obx(number: int, item: ReportItem, status: str, zone: tzinfo) -> list[str]:
         "",
         _stamp(item.observed_at, zone),
     ]
+
+
+def _picture(number: int, picture: Picture, status: str) -> list[str]:
+    subtype = _SUBTYPES.get(picture.media_type, "")
+    value = f"^IM^{subtype}^Base64^{base64.b64encode(picture.data).decode()}"
+    code = f"IMAGE^{escape(picture.name)}^L"
+    return ["OBX", str(number), "ED", code, "1", value, "", "", "", "", "", status]
 
 
 def _value(text: str) -> tuple[str, str]:

@@ -48,6 +48,8 @@ OUTGOING = {
     OutgoingState.WAITING: (N_("等待发送"), "info"),
     OutgoingState.ACCEPTED: (N_("HIS 已接收"), "good"),
     OutgoingState.REFUSED: (N_("HIS 拒收"), "bad"),
+    OutgoingState.PARKED: (N_("HIS 不应答，已搁置"), "bad"),
+    OutgoingState.SUPERSEDED: (N_("已由更新的消息代替"), "neutral"),
 }
 DIRECTIONS = {"in": N_("HIS 发来"), "out": N_("发给 HIS")}
 
@@ -121,7 +123,7 @@ def outgoing_page(request: Request, session: Transaction, staff: Reader, outbox_
         "reason": row.last_error,
         "raw": shown(row.payload),
         "answer": shown(row.answer) if row.answer else "",
-        "again": row.state == OutgoingState.REFUSED,
+        "again": row.state in outbox.WAITING_FOR_A_PERSON,
     }
     return render(request, "his/message.html", context)
 

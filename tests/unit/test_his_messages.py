@@ -205,14 +205,19 @@ def test_a_report_goes_out_with_every_value_its_type_and_the_hospitals_time() ->
 
 
 @pytest.mark.parametrize(
-    ("more", "status"),
-    [({"kind": "preliminary"}, "P"), ({"kind": "amended"}, "C"), ({"kind": "final", "recalled": True}, "W")],
+    ("more", "of_report", "status"),
+    [
+        ({"kind": "preliminary"}, "P", "P"),
+        ({"kind": "amended"}, "C", "C"),
+        # Table 0123 (of a report) has no W, table 0085 (of a value) has.
+        ({"kind": "final", "recalled": True}, "C", "W"),
+    ],
 )
-def test_a_reports_status_says_whether_it_may_be_used(more: dict[str, object], status: str) -> None:
+def test_a_reports_status_says_whether_it_may_be_used(more: dict[str, object], of_report: str, status: str) -> None:
     message = read(our_oru(**more))
     obr = message.first("OBR")
     assert obr is not None
-    assert obr.text(25) == status
+    assert obr.text(25) == of_report
     assert {each.text(11) for each in message.segments if each.name == "OBX"} == {status}
 
 
