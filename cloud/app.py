@@ -18,6 +18,7 @@ from cloud.config import settings
 from cloud.kit import db
 from cloud.kit.live import Hub
 from cloud.notify.wechat import check_hosts
+from cloud.payments import channels
 from cloud.web import csrf, health, refusals, secrets
 from cloud.web.middleware import Surroundings
 from cloud.web.statics import PREFIX, STATIC_DIR, FingerprintedFiles
@@ -27,6 +28,7 @@ SLICES = (
     "staff",
     "hospital",
     "notify",
+    "payments",
     "people",
     "lis.catalog",
     "lis.authority",
@@ -112,6 +114,7 @@ def create_app() -> FastAPI:
     """The web application on the configured database. Refuses to start with a stand-in in production."""
     secrets.check(settings())
     check_hosts(settings())
+    channels.check(settings())
     load_slices()
     app = FastAPI(
         title="Xinglin",

@@ -65,6 +65,39 @@ class Settings(BaseSettings):
         "time4": "released",
     }
     """The fields of the account's own message template, and what each carries."""
+    wechat_pay_driver: Literal["v3", "v2", ""] = ""
+    """``v3``: APIv3 (the one to choose); ``v2``: for a merchant that has only a v2 key; empty: not offered."""
+    wechat_pay_url: str = "https://api.mch.weixin.qq.com"
+    wechat_pay_merchant_id: str = ""
+    wechat_pay_serial: str = ""
+    """Serial number of the merchant's own API certificate (hexadecimal)."""
+    wechat_pay_private_key: SecretStr = SecretStr("")
+    """The merchant's private key, PEM."""
+    wechat_pay_public_key: str = ""
+    """WeChat Pay's public key, PEM, and its id (``PUB_KEY_ID_...``) below."""
+    wechat_pay_public_key_id: str = ""
+    wechat_pay_v3_key: SecretStr = SecretStr("")
+    """The APIv3 key, 32 characters: notices are encrypted with it."""
+    wechat_pay_v2_key: SecretStr = SecretStr("")
+    wechat_pay_v2_signature: Literal["MD5", "HMAC-SHA256"] = "HMAC-SHA256"
+    wechat_pay_certificate_file: Path | None = None
+    wechat_pay_certificate_key_file: Path | None = None
+    """The merchant's certificate and its key as files: v2 wants them for refunds."""
+
+    alipay_url: str = "https://openapi.alipay.com/gateway.do"
+    alipay_open_url: str = "https://openauth.alipay.com"
+    alipay_pay: Literal["create", "wap"] = "create"
+    """``create``: inside Alipay's own web view; ``wap``: a signed page for any browser."""
+    alipay_app_id: str = ""
+    alipay_merchant_id: str = ""
+    """The seller's id (2088...): a notice for another seller settles nothing."""
+    alipay_private_key: SecretStr = SecretStr("")
+    alipay_public_key: str = ""
+    """Alipay's own public key (not the one made from our private key); empty in certificate mode."""
+    alipay_app_certificate: str = ""
+    alipay_certificate: str = ""
+    alipay_root_certificate: str = ""
+    """Certificate mode: PEM texts of the three certificates."""
     sms_url: str = ""
     """HTTP endpoint of the SMS gateway; empty: no SMS is sent and binding by code is refused with the reason."""
     sms_key: SecretStr = SecretStr("")

@@ -45,6 +45,8 @@ class Answer:
     body: bytes = b""
     content_type: str = "application/json; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+    dropped: bool = False
+    """The connection ends without a word: the caller never learns what became of the call."""
 
 
 def as_json(data: Any, status: int = 200) -> Answer:
@@ -110,7 +112,7 @@ class HttpService:
         """Serve in a thread of its own; `server_port` of what comes back is the port."""
         server = ThreadingHTTPServer((host, port), _handler_of(self))
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), name="http", daemon=True).start()
         return server
 
 
@@ -131,7 +133,11 @@ def _handler_of(service: HttpService) -> type[BaseHTTPRequestHandler]:
                 cookies={name: each.value for name, each in cookies.items()},
                 body=self.rfile.read(length) if length else b"",
             )
-            self._send(service.handle(request))
+            answer = service.handle(request)
+            if answer.dropped:
+                self.close_connection = True
+                return
+            self._send(answer)
 
         def _send(self, answer: Answer) -> None:
             self.send_response(answer.status)

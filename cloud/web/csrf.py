@@ -1,7 +1,7 @@
 """A page's form proves that our page sent it: a random cookie, and its keyed digest in the form or in a header.
 
-Checked before every unsafe method under /staff, /p and /kiosk, signed in or not. JSON under /api reads no cookies and needs
-none.
+Checked before every unsafe method under /staff, /p and /kiosk, signed in or not. JSON under /api reads no cookies and
+needs none.
 """
 
 from __future__ import annotations

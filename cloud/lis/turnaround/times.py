@@ -7,7 +7,7 @@ be thrown away and made again.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -142,6 +142,12 @@ def open_specimens(session: Session, now: datetime) -> list[Times]:
     """Collected and not yet reported, as far as it is work in hand; not the tube whose tests its aliquots took."""
     rows = session.execute(text(_OPEN + _GATHER), {**_given(), "since": now - timedelta(days=OPEN_DAYS)}).mappings()
     return [times_of(row) for row in rows if row["released_at"] is None and row["sections"]]
+
+
+def of_specimens(session: Session, specimen_ids: Sequence[uuid.UUID]) -> list[Times]:
+    """As the facts say it now, for a few specimens."""
+    rows = session.execute(text(_THESE + _GATHER), {**_given(), "ids": list(specimen_ids)}).mappings()
+    return [times_of(row) for row in rows]
 
 
 def times_of(row: Any) -> Times:
