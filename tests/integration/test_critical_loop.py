@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import select, update
@@ -17,10 +18,12 @@ from cloud.kit.errors import Conflict, Forbidden, Invalid, NotFound, XinglinErro
 from cloud.lis.catalog.model import CriticalLimit
 from cloud.lis.critical import figures, ladder, overview, repeats, service, ward
 from cloud.lis.critical.model import CriticalCase, CriticalContact, CriticalEscalation, CriticalState
+from cloud.lis.orders.model import Order
 from cloud.lis.reports import service as reports
 from cloud.lis.reports.disclosure import Reason
 from cloud.lis.reports.model import Report
 from cloud.lis.results import review, sheets
+from cloud.lis.results.model import Result
 from cloud.lis.results.service import ingest
 from cloud.lis.specimens.model import Specimen
 from cloud.notify.model import Delivery
@@ -91,6 +94,31 @@ def test_a_critical_value_stands_on_the_list_before_anybody_released_it(bench: B
     later = clock.now() + timedelta(minutes=11)
     assert overview.unconfirmed(bench.session, EVERYBODY, later)[0].overdue
     assert overview.unconfirmed(bench.session, Subject.staff(technician())) == []  # type: ignore[arg-type]
+
+
+def test_the_same_value_is_critical_by_the_limit_of_the_ward_and_of_the_age_it_is_of(bench: Bench) -> None:
+    session = bench.session
+    general = session.scalars(select(CriticalLimit).where(CriticalLimit.test_id == bench.tests["K"].id)).one()
+    ward_id = session.get_one(Order, bench.specimen("K").order_id).department_id
+    mine = {"test_id": general.test_id, "sex": general.sex, "low": general.low, "source": "科务会", "version": 1}
+    mine |= {"age_min_days": general.age_min_days, "age_max_days": general.age_max_days, "state": general.state}
+    mine |= {"valid_from": general.valid_from}
+
+    def critical(value: str) -> bool:
+        specimen = measured(bench, K=value)
+        return session.scalars(select(Result).where(Result.specimen_id == specimen.id)).one().critical
+
+    assert critical("6.9")
+    session.add(CriticalLimit(**mine, high=Decimal("7.5"), department_id=ward_id))
+    session.flush()
+    assert not critical("6.9"), "this ward (dialysis, say) is called later"
+    assert critical("7.6")
+    for years, high in (((18, 20), "5.0"), ((30, 40), "6.5")):
+        days = {"age_min_days": years[0] * 366, "age_max_days": years[1] * 366}
+        session.add(CriticalLimit(**{**mine, **days}, high=Decimal(high), department_id=ward_id))
+    session.flush()
+    assert critical("6.6"), "the narrower age goes before"
+    assert not critical("6.4"), "a limit of another age is none of hers"
 
 
 def test_the_ward_reads_back_by_typing_the_values(bench: Bench) -> None:

@@ -174,7 +174,9 @@ def test_a_copy_printed_at_the_moment_of_an_amendment_is_the_valid_one_or_is_on_
         [(version, notice, printed)] = copies
         assert notice == ""  # what was asked for is the version in force at that moment
         said = "".join(page.extract_text() for page in PdfReader(io.BytesIO(printed)).pages)
-        assert ("6.9" in said, "修订报告" in said, "6.2 → 6.9" in said) == (version == 2,) * 3  # never of both
+        assert ("6.9" in said, "修订报告" in said, "6.2 10^9/L → 6.9 10^9/L" in said) == (
+            version == 2,
+        ) * 3  # never of both
         with begin() as session:
             trail = session.execute(
                 select(AuditEntry.action, AuditEntry.after)
