@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0042"
-down_revision: str | None = "0041"
+revision = "0043"
+down_revision: str | None = "0042"
 branch_labels = None
 depends_on = None
 
