@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -28,7 +28,7 @@ class Reporting:
     def __init__(self, world: World, random: Random, trail: Trail, written: dict[str, int]) -> None:
         self._world, self._random, self._trail, self.written = world, random, trail, written
         self._zone = hospital_zone()
-        self._content = asdict(_blank_content())
+        self._content = _blank_content().to_json()
         self.reports = Sheet(
             Report,
             "id created_at specimen_id order_id person_id campus_id state version contains_critical sensitive"

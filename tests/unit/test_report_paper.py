@@ -53,7 +53,16 @@ def test_a_long_report_is_whole_and_every_page_says_whose_it_is(code: str) -> No
 @pytest.mark.parametrize("code", ["general", "hematology", "narrative"])
 def test_nothing_stands_outside_the_paper(code: str) -> None:
     content, materials = filled(code, "long", bilingual=True)
-    content = replace(content, department="W" * 60, comment="x" * 400)
+    first, *rest = content.items
+    content = replace(
+        content,
+        department="W" * 60,
+        comment="x" * 400,
+        items=(replace(first, value="文字结果很长，" * 400), replace(first, value="y" * 300), *rest),
+    )
+    said = "".join(pages(rendered(content, materials=materials)))
+    for letter, at_least in (("果", 400), ("x", 400), ("y", 300)):
+        assert said.count(letter) >= at_least, letter
     for page in PdfReader(io.BytesIO(rendered(content, materials=materials))).pages:
         places: list[tuple[float, float]] = []
 

@@ -1,7 +1,8 @@
 """Serum indices (HIL) of a tube: haemolysis H, icterus I, lipaemia L, as its analyzers sent them.
 
 They come on channels of kind ``index_h``, ``index_i``, ``index_l``, live with the instrument's messages
-(`InstrumentNotice.serum_index`), stand beside the values on the review page and are never reported.
+(`InstrumentNotice.serum_index`), stand beside the values on the review page and are never results. What the analyzer
+itself raised or graded is a remark on the report (`reports.beside`).
 """
 
 from __future__ import annotations
