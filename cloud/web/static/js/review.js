@@ -54,6 +54,12 @@ function showDetail(url) {
   }, DETAIL_MS);
 }
 
+// Where one begins to look: the first critical value, else the first that was held, else the first.
+function worst() {
+  const first = (mark) => rows().findIndex((row) => row.matches(mark));
+  return [first(".is-critical"), first(".is-held")].find((at) => at >= 0) ?? 0;
+}
+
 function step(by) {
   const entries = [...page.querySelectorAll("[data-specimen-row]")];
   if (!entries.length) return;
@@ -163,7 +169,7 @@ if (page) {
   for (const form of document.querySelectorAll("[data-auto-submit]")) {
     form.addEventListener("change", () => form.submit());
   }
-  select(0);
+  select(worst());
   page.querySelector("[data-results]")?.focus({ preventScroll: true });
   page.querySelector("[data-queue] .is-current")?.scrollIntoView({ block: "nearest" });
   listen();
