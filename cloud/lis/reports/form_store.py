@@ -56,7 +56,7 @@ def keep(session: Session, form: Form) -> FormUsed:
     """What a report that is released now names: the form's version and the source, both stored from here on."""
     text = typesetting.source()
     digest = typesetting.digest(text)
-    if form.version == 1:
+    if not form.stored:
         _store_brought_along(session, form)
     if session.scalar(select(ReportSource.sha256).where(ReportSource.sha256 == digest)) is None:
         row = insert(ReportSource).values(sha256=digest, source=text, engine=engine())
@@ -76,9 +76,6 @@ def engine_of(session: Session, digest: str) -> str:
 
 
 def _store_brought_along(session: Session, form: Form) -> None:
-    stored = select(ReportForm.id).where(ReportForm.code == form.code, ReportForm.version == 1)
-    if session.scalar(stored) is not None:
-        return
     session.execute(
         insert(ReportForm)
         .values(
@@ -109,7 +106,7 @@ def change(
     if not active and code == "general":
         raise Invalid("form.general", N_("通用表格不能停用：没有其他格式适合时用它。"))
     checked(settings)
-    if before.version == 1:
+    if not before.stored:
         _store_brought_along(session, before)
     done = session.execute(
         insert(ReportForm)
@@ -140,7 +137,7 @@ def _told(settings: FormSettings) -> dict[str, object]:
 
 def _form(row: ReportForm) -> Form:
     settings = FormSettings.from_json(row.settings)
-    return Form(row.code, row.name, row.name_en, row.position, row.active, row.version, settings)
+    return Form(row.code, row.name, row.name_en, row.position, row.active, row.version, settings, stored=True)
 
 
 def materials(session: Session, content: ReportContent) -> Materials:

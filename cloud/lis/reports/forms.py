@@ -92,6 +92,8 @@ class Form:
     active: bool
     version: int
     settings: FormSettings
+    stored: bool = False
+    """It is a row of the laboratory's; else it is as it came with the product and nobody has used it yet."""
 
 
 @dataclass(frozen=True, slots=True)
