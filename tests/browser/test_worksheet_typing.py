@@ -65,6 +65,11 @@ def test_a_worksheet_is_typed_without_a_mouse(page: Page) -> None:
 
     page.locator(".worksheet-scan input[name=code]").fill(tubes[0].barcode)
     page.keyboard.press("Enter")
+    page.locator(".worksheet-scan input[name=code]").focus()
+    page.keyboard.press("ArrowDown")  # without a scanner: from the scan box to the first cell that waits
+    assert page.locator("td[data-cell]").first.locator("input:focus").count() == 1
+    units = page.locator("thead .worksheet-test")
+    assert {each.evaluate("th => getComputedStyle(th).textTransform") for each in units.all()} == {"none"}
     for typed in ("2", "5", "0"):
         page.keyboard.type(typed)
         page.keyboard.press("Enter")

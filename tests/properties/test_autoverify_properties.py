@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -114,3 +115,26 @@ def test_no_change_is_no_delta_and_a_previous_zero_gives_no_percentage(now: Deci
     assert moved == 0 or (now == 0 and moved is None and method.startswith("percent"))
     if method.startswith("percent"):
         assert change.change(method, now, NOON, Decimal(0), earlier) is None
+
+
+@given(numbers, numbers, st.integers(1, 72))
+@settings(max_examples=80, deadline=None)
+def test_a_change_says_how_the_value_before_became_this_one_and_exactly_the_limit_is_inside(
+    now: Decimal, before: Decimal, hours: int
+) -> None:
+    """Percent divides by the value before, rates by the days between."""
+    days = Fraction(hours, 24)
+    at, then, began = NOON + timedelta(hours=hours), NOON, Fraction(before)
+    for method in change.OF_NUMBERS:
+        moved = change.change(method, now, at, before, then)
+        if moved is None:
+            assert before == 0
+            continue
+        real = Fraction(now) - began
+        real = real * 100 / abs(began) if "percent" in method else real
+        real = real / days if "rate" in method else real
+        assert abs(Fraction(moved) - real) <= abs(real) / 10**20
+        for direction in ("both", "up", "down"):
+            assert not change.exceeds(moved, abs(moved), direction)
+        if moved:
+            assert change.exceeds(moved, abs(moved) * Decimal("0.99"), "up" if moved > 0 else "down")

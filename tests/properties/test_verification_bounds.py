@@ -35,6 +35,15 @@ def test_both_bounds_are_normal_and_everything_else_is_on_its_side(number: Decim
 def test_a_comparators_flag_holds_for_every_value_it_may_stand_for(
     number: Decimal, sign: str, limits: list[Decimal], true_value: Decimal
 ) -> None:
+    low, high = limits
+    # Values on both sides of the bound and inside the range are asked too: chance seldom finds them together.
+    for each in (true_value, low - 1, low, (low + high) / 2, high, high + 1, number - 1, number, number + 1):
+        _holds_for(number, sign, limits, each)
+    _holds_for((low + high) / 2, sign, limits, low - 1)
+    _holds_for((low + high) / 2, sign, limits, high + 1)
+
+
+def _holds_for(number: Decimal, sign: str, limits: list[Decimal], true_value: Decimal) -> None:
     stands_for = {
         "<": true_value < number,
         "<=": true_value <= number,
@@ -66,3 +75,12 @@ def test_what_is_printed_is_what_is_judged(number: Decimal, factor: Decimal, dec
     assert quantity is not None
     assert read_quantity(shown) == quantity
     assert abs(quantity.number - number * factor) <= Decimal(1).scaleb(-decimals)
+    if factor != 1:
+        assert quantity.number.as_tuple().exponent == -decimals, "the test's digits, no more and no fewer"
+
+
+@given(NUMBERS, st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from([Decimal("0.01"), Decimal("88.4")]))
+def test_the_bound_of_a_sign_is_converted_exactly(number: Decimal, sign: str, factor: Decimal) -> None:
+    shown, quantity = convert(f"{sign}{number}", factor, 0)
+    assert quantity == Quantity(number * factor, sign)
+    assert read_quantity(shown) == quantity

@@ -56,6 +56,17 @@ def test_between_two_numbers_every_question_has_an_answer(now: Decimal, before: 
     assert moved.exceeds(limit) is (abs(now - before) > limit)
 
 
+@given(NUMBERS, NUMBERS)
+def test_more_than_a_bound_is_a_change_of_more_than_the_gap_to_it(before: Decimal, gap: Decimal) -> None:
+    """A change of exactly the limit is inside; ">" and "<" leave that out, "≥" and "≤" do not."""
+    value = scale.span_of(Quantity(before, None))
+    for sign, beyond in ((">", True), (">=", None)):
+        assert scale.difference(scale.span_of(Quantity(before + gap, sign)), value).exceeds(gap) is beyond
+    higher = scale.span_of(Quantity(before + gap, None))
+    for sign, beyond in (("<", True), ("<=", None)):
+        assert scale.difference(scale.span_of(Quantity(before, sign)), higher).exceeds(gap) is beyond
+
+
 @given(TITRES, st.integers(-6, 6))
 def test_titres_move_by_doublings(start: int, doublings: int) -> None:
     before = start % 997 * 64 or 64

@@ -54,7 +54,8 @@ def reason_text(reason: dict[str, Any]) -> str:
     if reason["code"] == "not_calculated":
         return outcome_sentence(reason["fields"]["code"], reason["fields"]["fields"])
     fields = {
-        key: "、".join(value) if isinstance(value, list) else _plain(value) for key, value in reason["fields"].items()
+        key: "、".join(value) if isinstance(value, list) else str(value or "") if key == "text" else _plain(value)
+        for key, value in reason["fields"].items()
     }
     if reason["code"] == "unit_unexpected" and not fields.get("expected"):
         return _("单位与设定不符：{unit}").format(**fields)

@@ -102,7 +102,24 @@ function onScan(event) {
   (open.find((input) => !input.value) || open[0])?.focus();
 }
 
+// From the scan box into the grid without a scanner: down, or Enter with nothing scanned, to the first cell that waits.
+function firstWaiting() {
+  const open = [...table.querySelectorAll("input.cell-value")];
+  return open.find((input) => !input.value) || open[0];
+}
+
+function onScanKey(event) {
+  const empty = event.key === "Enter" && !event.target.value.trim();
+  if (event.key !== "ArrowDown" && !empty) return;
+  const target = table && firstWaiting();
+  if (!target) return;
+  event.preventDefault();
+  target.focus();
+  target.select();
+}
+
 table?.addEventListener("keydown", onKey);
+document.querySelector(".worksheet-scan")?.addEventListener("keydown", onScanKey);
 document.querySelector(".worksheet-scan")?.addEventListener("submit", onScan);
 table?.addEventListener("paste", onPaste);
 document.querySelector("[data-print]")?.addEventListener("click", () => window.print());
