@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from cloud.kit.jobs import Begin, job
-from cloud.payments import asking, refunds
+from cloud.payments import asking, reconciling, refunds
 
 
 @job(asking.JOB, own_transactions=True)
@@ -25,3 +25,9 @@ def sweep(begin: Begin, **_: object) -> None:
         asking.ask(begin, payment_id)
     for refund_id in refunds.due(begin):
         refunds.step(begin, refund_id)
+
+
+@job("payments.bills", own_transactions=True, every="20 * * * *")
+def bills(begin: Begin, **_: object) -> None:
+    """Each hour: the bills of days that were not read yet."""
+    reconciling.catch_up(begin)

@@ -8,7 +8,7 @@ appended to.
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -215,6 +215,46 @@ class PaymentCase(Identified, Created, Base):
     channel: Mapped[str]
     payment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("payment.id"), index=True)
     facts: Mapped[dict[str, Any]]
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]
+    closed_why: Mapped[str | None]
+
+
+class BillDay(Identified, Base):
+    """A day's bill of a channel, read and held against the ledger; read again, it is what it says now."""
+
+    __tablename__ = "payment_bill_day"
+    __table_args__ = (UniqueConstraint("channel", "day", name="uq_payment_bill_day"),)
+
+    channel: Mapped[str]
+    day: Mapped[date]
+    read_at: Mapped[datetime]
+    digest: Mapped[str]
+    """SHA-256 of the file."""
+    lines: Mapped[int]
+    alike: Mapped[int]
+    channel_fen: Mapped[int] = mapped_column(BigInteger)
+    our_fen: Mapped[int] = mapped_column(BigInteger)
+    keys: Mapped[list[Any]]
+    """(payment number, refund number) of every line: what the next day's comparison needs at midnight."""
+
+
+class BillDifference(Identified, Created, Base):
+    """One difference between a channel's bill and our ledger, closed by a person with a reason."""
+
+    __tablename__ = "payment_difference"
+    __table_args__ = (
+        UniqueConstraint("channel", "kind", "number", "refund_number", name="uq_payment_difference"),
+        Index("ix_payment_difference_open", "day", postgresql_where=text("closed_at IS NULL")),
+    )
+
+    channel: Mapped[str]
+    day: Mapped[date]
+    kind: Mapped[str]
+    number: Mapped[str]
+    refund_number: Mapped[str] = mapped_column(default="")
+    channel_fen: Mapped[int | None] = mapped_column(BigInteger)
+    our_fen: Mapped[int | None] = mapped_column(BigInteger)
     closed_at: Mapped[datetime | None]
     closed_by: Mapped[str | None]
     closed_why: Mapped[str | None]
