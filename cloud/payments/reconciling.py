@@ -165,8 +165,8 @@ def _compare(session: Session, channel: Channel, bill: BillFile, settled: int) -
         if key not in theirs and key not in listed_before and not near_midnight:
             found.append((Kind.REFUND_OURS_ONLY if key[1] else Kind.OURS_ONLY, key, None, fen))
     found += _left_from_yesterday(session, channel.name, bill.day, theirs)
-    for kind, key, fen, own_fen in found:
-        _ticket(session, channel.name, bill.day, kind, key, fen, own_fen)
+    for kind, key, theirs_fen, own_fen in found:
+        _ticket(session, channel.name, bill.day, kind, key, theirs_fen, own_fen)
     outcome = Outcome(len(bill.lines), alike, settled, len(found), sum(theirs.values()), sum(ours.values()))
     _keep(session, channel.name, bill, outcome)
     return outcome
