@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -441,5 +442,10 @@ def test_the_pages_lead_from_the_finding_to_the_card(database: str) -> None:
         assert chief.post(f"{PAGE}/diseases", row | days | {"valid_from": "x"}).status_code == 422
         assert "2026-11-01" in chief.post(f"{PAGE}/diseases", row | days).text
         assert chief.post(f"{PAGE}/diseases", row | days).status_code == 409
+        head = site.staff("director")
+        drafts = re.findall(r'name="rows" value="([0-9a-f-]{36})"', head.get(f"{PAGE}/markers").text)
+        assert len(drafts) > 30
+        assert "批准勾选的病种" not in head.post(f"{PAGE}/diseases/approve", {"rows": drafts}).text
+        assert head.post(f"{PAGE}/diseases/approve", {"rows": drafts[:1]}).status_code == 409
         assert desk.get(f"{PAGE}/check?from=x&to=2026-99-01").status_code == 200
         site.close()

@@ -297,6 +297,10 @@ def test_an_order_by_telephone_for_two_times_is_two_tubes_and_waits_for_its_conf
     assert technician.post(f"{SPECIMENS}/labels", order_id).text.count("data-printed>1<") == 2
     again = technician.post(f"{SPECIMENS}/labels", order_id).text
     assert again.count("data-printed>2<") == 2, "a second print is counted"
+    accession = re.search(r'data-specimen="(\d+)"', again)
+    assert accession is not None
+    road = technician.get(f"{SPECIMENS}/{accession[1]}").text
+    assert ("整单再次打印" in road, "第几次打印 2" in road) == (True, True)
 
 
 @pytest.mark.req("LIS-2")

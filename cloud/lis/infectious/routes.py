@@ -217,11 +217,15 @@ def set_disease(
     return RedirectResponse(f"{PAGE}/markers#diseases", status_code=303)
 
 
-@router.post("/diseases/{disease_id}/approve")
-def approve_disease(request: Request, session: Transaction, staff: Approver, disease_id: uuid.UUID) -> Response:
+@router.post("/diseases/approve")
+def approve_diseases(
+    request: Request, session: Transaction, staff: Approver, rows: Annotated[list[uuid.UUID] | None, Form()] = None
+) -> Response:
+    """Those that were ticked, all or none."""
     try:
         with session.begin_nested():
-            diseases.approve(session, disease_id, by=staff)
+            for each in rows or []:
+                diseases.approve(session, each, by=staff)
     except XinglinError as refusal:
         return _markers(request, session, message_of(refusal), refusal.status)
     return RedirectResponse(f"{PAGE}/markers#diseases", status_code=303)

@@ -167,7 +167,7 @@ def _last(session: Session, staff: CurrentStaff) -> list[tuple[SpecimenEvent, tu
 def print_labels(session: Transaction, staff: Printer, order_id: Annotated[uuid.UUID, Form()]) -> Response:
     """Make the order's tubes (or find them again), then the page with their labels."""
     order = _order(session, staff, order_id)
-    service.print_labels(session, order.id, by=staff.actor)
+    service.print_labels(session, order.id, by=staff.actor, reason="order_again")
     return RedirectResponse(f"{PAGE}/labels/{order.id}", status_code=303)
 
 
