@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -142,6 +143,19 @@ def his() -> None:
     from cloud.his import server
 
     server.run()
+
+
+@program.command("print-agent")
+def print_agent(
+    url: Annotated[str, typer.Option(help="The server, as a browser in the ward reaches it.")],
+    to: Annotated[str, typer.Option(help="The printer or the CUPS queue, ipp://host:631/path.")],
+    token: Annotated[str, typer.Option(envvar="XINGLIN_PRINT_TOKEN", help="From the printer's page.")],
+    journal: Annotated[Path, typer.Option(help="Where it keeps what came out.")] = Path("print-agent.journal"),
+) -> None:
+    """Fetch the jobs of one printer over HTTPS and print them: for wards that the server cannot reach."""
+    from cloud.lis.printing import agent
+
+    agent.Agent(agent.connect(url, token), to, agent.Journal(journal), typer.echo).run()
 
 
 @program.command("backtest-rules")

@@ -114,7 +114,9 @@ ROLES: dict[str, frozenset[str]] = {
     "infection_control": frozenset(
         {"patient.read", "report.read", "infectious.read", "infectious.tell", "infectious.decide"}
     ),
-    "clerk": frozenset({"patient.read", "result.read", "result.export", "report.read", "turnaround.read"}),
+    "clerk": frozenset(
+        {"patient.read", "result.read", "result.export", "report.read", "report.print", "turnaround.read"}
+    ),
     "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
     "admin": frozenset(
         {"staff.admin", "authority.read", "authority.grant", "audit.read", "catalog.read", "gateway.read"}

@@ -6,12 +6,15 @@ import io
 import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 from pypdf import PdfReader
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from cloud.kit.db import begin
+from cloud.lis.printing.agent import Agent, Journal, connect
 from cloud.lis.printing.model import JobState, PrintCopy, PrintJob, PrintRule
 from cloud.lis.reports import service as reports
 from tests.support.bench import pathologist, set_up
@@ -228,3 +231,60 @@ def test_a_failed_job_is_on_the_home_page_and_printed_again_elsewhere(site: Site
     assert technician.post(f"{PAGE}/printers/H2/pause", {"paused": "true"}).status_code == 409
     assert technician.post(f"{PAGE}/printers/H2/pause", {"paused": "false"}).status_code == 200
     assert technician.post(f"{PAGE}/printers/H2/try").status_code == 409
+
+
+def agent(site: Site, token: str, address: str, journal: Path) -> Agent:
+    return Agent(connect(site.base_url, token), address, Journal(journal), lambda line: None, lambda seconds: None)
+
+
+def queued(director: Visitor, printer: str) -> uuid.UUID:
+    report_id = report()
+    director.get(PAGE)
+    director.post(f"{PAGE}/print", {"how": "printer", "printer": printer, "report": [str(report_id)]})
+    return report_id
+
+
+def test_the_print_agent_prints_what_waits_and_says_so(site: Site, director: Visitor, tmp_path: Path) -> None:
+    _, token = an_agent_printer("L1")
+    report_id = queued(director, "L1")
+    with ipp_printer() as (device, address):
+        mine = agent(site, token, address, tmp_path / "journal")
+        assert mine.step()
+        assert not mine.step()
+        assert len(device.sheets) == len(copies_of(report_id)) == 1
+        device.out_of_paper = True
+        queued(director, "L1")
+        assert not mine.step(), "nothing is taken that cannot be printed"
+    assert "缺纸" in director.get(f"{PAGE}/queue").text
+
+
+def test_an_agent_that_died_before_it_said_so_prints_nothing_twice(
+    site: Site, director: Visitor, tmp_path: Path
+) -> None:
+    _, token = an_agent_printer("L2")
+    report_id = queued(director, "L2")
+    with ipp_printer() as (device, address):
+        first = agent(site, token, address, tmp_path / "journal")
+        says = first._post
+
+        def dies(act: str, **said: str) -> httpx.Response:
+            if act.endswith("/printed"):
+                raise httpx.ConnectError("the line is cut")
+            return says(act, **said)
+
+        first._post = dies  # type: ignore[method-assign]
+        with pytest.raises(httpx.ConnectError):
+            first.step()
+        with begin() as session:
+            session.execute(text("UPDATE lab_print_job SET lease_until = now() - interval '1 s' WHERE state = 'taken'"))
+        assert copies_of(report_id) == []
+        assert agent(site, token, address, tmp_path / "journal").step()
+        assert len(device.sheets) == len(copies_of(report_id)) == 1
+
+
+def test_what_the_wards_printer_refuses_fails_with_its_words(site: Site, director: Visitor, tmp_path: Path) -> None:
+    _, token = an_agent_printer("L3")
+    queued(director, "L3")
+    with ipp_printer(takes_pdf=False) as (_, address):
+        assert agent(site, token, address, tmp_path / "journal").step()
+    assert "0x040a" in director.get(f"{PAGE}/queue", params={"show": "failed"}).text

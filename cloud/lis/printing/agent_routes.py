@@ -1,6 +1,7 @@
 """What a print agent asks: its next job with the document, and to say what came of it. A token for each printer.
 
     POST /api/print/v1/take            200 the PDF (X-Print-Job, X-Print-Attempt, X-Print-Sides) · 204 nothing waits
+    POST /api/print/v1/here            204: the agent lives and its printer cannot print ({"trouble": "media-empty"})
     POST /api/print/v1/jobs/ID/printed 204 · POST /api/print/v1/jobs/ID/failed {"reason": "..."} 204
 
 `X-Print-Attempt` above 1: the job was taken before. An agent that printed it says `printed` without printing it again.
@@ -52,6 +53,13 @@ def take(session: Transaction, authorization: Annotated[str, Header()] = "", sai
         "Cache-Control": "no-store",
     }
     return Response(taken.document, media_type="application/pdf", headers=headers)
+
+
+@router.post("/here")
+def here(session: Transaction, said: Greeting, authorization: Annotated[str, Header()] = "") -> Response:
+    """The agent lives, its printer cannot print now: no job is taken."""
+    printers.seen(session, _printer(session, authorization).id, said.trouble)
+    return Response(status_code=204)
 
 
 @router.post("/jobs/{job_id}/printed")
