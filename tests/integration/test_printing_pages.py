@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -233,8 +233,21 @@ def test_a_failed_job_is_on_the_home_page_and_printed_again_elsewhere(site: Site
     assert technician.post(f"{PAGE}/printers/H2/try").status_code == 409
 
 
-def agent(site: Site, token: str, address: str, journal: Path) -> Agent:
-    return Agent(connect(site.base_url, token), address, Journal(journal), lambda line: None, lambda seconds: None)
+Agents = Callable[[Site, str, str, Path], Agent]
+
+
+@pytest.fixture
+def agents() -> Iterator[Agents]:
+    """Agents that do not rest and say nothing; their connections are closed in the end."""
+    lines: list[httpx.Client] = []
+
+    def made(site: Site, token: str, address: str, journal: Path) -> Agent:
+        lines.append(connect(site.base_url, token))
+        return Agent(lines[-1], address, Journal(journal), lambda line: None, lambda seconds: None)
+
+    yield made
+    for each in lines:
+        each.close()
 
 
 def queued(director: Visitor, printer: str) -> uuid.UUID:
@@ -244,11 +257,13 @@ def queued(director: Visitor, printer: str) -> uuid.UUID:
     return report_id
 
 
-def test_the_print_agent_prints_what_waits_and_says_so(site: Site, director: Visitor, tmp_path: Path) -> None:
+def test_the_print_agent_prints_what_waits_and_says_so(
+    site: Site, director: Visitor, tmp_path: Path, agents: Agents
+) -> None:
     _, token = an_agent_printer("L1")
     report_id = queued(director, "L1")
     with ipp_printer() as (device, address):
-        mine = agent(site, token, address, tmp_path / "journal")
+        mine = agents(site, token, address, tmp_path / "journal")
         assert mine.step()
         assert not mine.step()
         assert len(device.sheets) == len(copies_of(report_id)) == 1
@@ -259,12 +274,12 @@ def test_the_print_agent_prints_what_waits_and_says_so(site: Site, director: Vis
 
 
 def test_an_agent_that_died_before_it_said_so_prints_nothing_twice(
-    site: Site, director: Visitor, tmp_path: Path
+    site: Site, director: Visitor, tmp_path: Path, agents: Agents
 ) -> None:
     _, token = an_agent_printer("L2")
     report_id = queued(director, "L2")
     with ipp_printer() as (device, address):
-        first = agent(site, token, address, tmp_path / "journal")
+        first = agents(site, token, address, tmp_path / "journal")
         says = first._post
 
         def dies(act: str, **said: str) -> httpx.Response:
@@ -278,13 +293,15 @@ def test_an_agent_that_died_before_it_said_so_prints_nothing_twice(
         with begin() as session:
             session.execute(text("UPDATE lab_print_job SET lease_until = now() - interval '1 s' WHERE state = 'taken'"))
         assert copies_of(report_id) == []
-        assert agent(site, token, address, tmp_path / "journal").step()
+        assert agents(site, token, address, tmp_path / "journal").step()
         assert len(device.sheets) == len(copies_of(report_id)) == 1
 
 
-def test_what_the_wards_printer_refuses_fails_with_its_words(site: Site, director: Visitor, tmp_path: Path) -> None:
+def test_what_the_wards_printer_refuses_fails_with_its_words(
+    site: Site, director: Visitor, tmp_path: Path, agents: Agents
+) -> None:
     _, token = an_agent_printer("L3")
     queued(director, "L3")
     with ipp_printer(takes_pdf=False) as (_, address):
-        assert agent(site, token, address, tmp_path / "journal").step()
+        assert agents(site, token, address, tmp_path / "journal").step()
     assert "0x040a" in director.get(f"{PAGE}/queue", params={"show": "failed"}).text
