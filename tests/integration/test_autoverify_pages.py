@@ -198,11 +198,14 @@ def test_rates_and_alarms_are_shown_and_an_alarm_is_answered(site: Site) -> None
             passed = 20 if ago == 0 else 80
             day = clock.today() - timedelta(days=ago + 1)
             session.add(AutoDay(
-                rule_set_id=set_id, mode="shadow", day=day, test_code="PT", decided=100, passed=passed, hits={"r2": 9}
+                rule_set_id=set_id, mode="shadow", day=day, test_code="PT", decided=100, passed=passed,
+                hits={"r2": 9, "critical": 4},
             ))  # fmt: skip
         session.flush()
         assert len(drift.compare(session, clock.today() - timedelta(days=1))) == 1
-    assert "76.0%" in head.get(f"{PAGE}/sets/{set_id}/rates?mode=shadow").text
+    rates = head.get(f"{PAGE}/sets/{set_id}/rates?mode=shadow").text
+    assert "76.0%" in rates
+    assert "危急值 <span" in rates
     page = head.get(PAGE).text
     alarm = re.search(r"/alarms/([0-9a-f-]{36})/acknowledge", page)
     assert alarm is not None

@@ -25,7 +25,7 @@ from cloud.lis.catalog.words import SECTIONS
 from cloud.lis.instruments.model import Instrument
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen
-from cloud.lis.verification.sentences import stop_name
+from cloud.lis.verification.sentences import GUARDS, stop_name
 from cloud.people.access import Subject
 from cloud.people.access import person as visible_person
 from cloud.staff import worklist
@@ -160,6 +160,7 @@ def rates(
         "rates": reading.rates(session, set_id, live, since=clock.today() - timedelta(days=span - 1)),
         "names": reading.names(session),
         "rule_names": {each["id"]: each["name"] or each["id"] for each in rules.rules},
+        "guards": GUARDS,
     }
     return render(request, "lis/autoverify/rates.html", context)
 

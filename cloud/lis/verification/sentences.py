@@ -49,6 +49,19 @@ _FINDINGS = {
     "stopped": N_("自动审核已停用：{which}"),
     "not_enabled": N_("该项目没有开通自动审核"),
 }
+GUARDS = {
+    "no_value": N_("没有结果值"),
+    "critical": N_("危急值"),
+    "verdict": N_("结果本身需要人工查看"),
+    "draft": N_("参考区间或界限仍是草案"),
+    "rerun": N_("等待复检"),
+    "typed": N_("手工录入的结果"),
+    "qc_out": N_("失控"),
+    "concession": N_("让步检验的标本"),
+    "stopped": N_("已停用"),
+    "not_enabled": N_("该项目没有开通自动审核"),
+}
+"""What holds a value whatever the rules say, in a word, where hits are counted."""
 _WHY = {
     "no_range": N_("没有适用的参考区间"),
     "no_number": N_("结果不是数字"),
