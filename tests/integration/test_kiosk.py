@@ -103,7 +103,7 @@ def states(kiosk: Kiosk, code: str) -> list[str]:
 
 def printed(kiosk: Kiosk) -> list[uuid.UUID]:
     """The machine's printer prints all that waits there; the reports that came out."""
-    out = []
+    out: list[uuid.UUID] = []
     while True:
         with begin() as session:
             taken = queue.take(session, printers.by_id(session, kiosk.printer_id))

@@ -140,7 +140,7 @@ def test_nothing_chosen_too_many_or_an_unknown_printer_is_said(technician: Visit
     assert technician.post(f"{PAGE}/print", {"how": "pdf"}).status_code == 422
     many = [str(uuid.uuid4()) for _ in range(201)]
     assert technician.post(f"{PAGE}/print", {"how": "pdf", "report": many}).status_code == 422
-    unknown = {"how": "printer", "printer": "NOWHERE", "report": [str(report())]}
+    unknown: dict[str, object] = {"how": "printer", "printer": "NOWHERE", "report": [str(report())]}
     assert technician.post(f"{PAGE}/print", unknown).status_code == 404
 
 
@@ -163,7 +163,7 @@ def test_a_printer_and_a_rule_are_set_up_tested_and_retired(director: Visitor) -
         assert made.status_code == 200
         assert 'data-test="good"' in director.post(f"{PAGE}/setup/printers/S1/test").text
     assert 'data-test="bad"' in director.post(f"{PAGE}/setup/printers/S1/test").text
-    changed = {"name": "三楼护士站", "place": "住院楼", "address": "ipp://h/p", "department": "RESP"}
+    changed: dict[str, object] = {"name": "三楼护士站", "place": "住院楼", "address": "ipp://h/p", "department": "RESP"}
     director.post(f"{PAGE}/setup/printers/S1", changed)
     assert "三楼护士站" in director.get(f"{PAGE}/setup").text
     director.post(f"{PAGE}/setup/rules", {"printer": "S1", "department": "RESP", "section": "hematology"})

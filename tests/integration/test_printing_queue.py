@@ -323,7 +323,7 @@ def test_two_takers_at_one_moment_never_get_the_same_job(laboratory: uuid.UUID) 
         put(release_report(laboratory, WBC=value), printer_id)
 
     def take_all() -> list[int]:
-        found = []
+        found: list[int] = []
         while True:
             with begin() as session:
                 taken = queue.take(session, printers.by_id(session, printer_id))

@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session, aliased
 
 from cloud.kit import clock
 from cloud.lis.printing import printers
@@ -75,7 +75,7 @@ def at_printers(session: Session) -> list[PrinterLine]:
 
 def in_trouble(session: Session) -> int:
     """Failed jobs of the last days that nobody printed again."""
-    later = select(PrintJob.replaces_id).where(PrintJob.replaces_id.is_not(None))
+    later = aliased(PrintJob)
     return (
         session.scalar(
             select(func.count())
@@ -83,7 +83,7 @@ def in_trouble(session: Session) -> int:
             .where(
                 PrintJob.state == JobState.FAILED,
                 PrintJob.done_at > clock.now() - FAILED_FOR,
-                PrintJob.id.not_in(later),
+                ~exists().where(later.replaces_id == PrintJob.id),
             )
         )
         or 0
