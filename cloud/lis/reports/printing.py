@@ -35,7 +35,7 @@ FLAG_WORDS = {
 SEX = {"M": ("男", "Male"), "F": ("女", "Female"), "U": ("未知", "Unknown")}
 SPECIMENS_EN = {
     "blood": "Whole blood", "serum": "Serum", "plasma": "Plasma", "arterial": "Arterial blood", "urine": "Urine",
-    "stool": "Stool", "swab": "Swab",
+    "stool": "Stool", "swab": "Swab", "blood_culture": "Blood culture",
 }  # fmt: skip
 KIND = {"preliminary": ("初步报告", "Preliminary"), "final": ("", ""), "amended": ("修订报告", "Amended report")}
 LEGEND = "↑↓ 高于或低于参考区间，↑↑↓↓ 危急值，* 异常。"
