@@ -14,7 +14,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, cast
 
 from fastapi import Depends
-from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, MetaData, Uuid, create_engine, func, literal
+from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, MetaData, Uuid, create_engine, func, literal, make_url
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator
@@ -82,7 +82,15 @@ class Created:
 
 
 def make_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, hide_parameters=True)
+    """Statements of pages are short: compiling them, or starting workers for them, costs more than it saves.
+
+    Options in the URL take the place of these.
+    """
+    given = make_url(url)
+    options = {} if "options" in given.query else {"options": "-c jit=off -c max_parallel_workers_per_gather=0"}
+    return create_engine(
+        given, pool_size=10, max_overflow=30, pool_pre_ping=True, hide_parameters=True, connect_args=options
+    )
 
 
 @cache

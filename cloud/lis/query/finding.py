@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session
@@ -34,6 +34,7 @@ FEW = 2_000
 """Up to so many rows are fetched by their ids and sorted; more of them are met soon on the way back in time."""
 LONGEST = "5s"
 """A question that takes longer is ended by the database; the page asks for a shorter period."""
+_ENDED_IN_TIME = text(f"SET LOCAL statement_timeout = '{LONGEST}'")
 _FLAGS: dict[str, ColumnElement[bool]] = {
     "abnormal": Result.flag.not_in(["", "N"]),
     "critical": Result.critical.expression,
@@ -103,7 +104,7 @@ def find(session: Session, subject: Subject, question: Question, *, after: str =
     )
     if any(word and not found for word, found in asked):
         return Answer((), "", names.test)
-    session.execute(text(f"SET LOCAL statement_timeout = '{LONGEST}'"))
+    session.execute(_ENDED_IN_TIME)
     by_value = names.test is not None
     query, moment, key = (_values if by_value else _specimens)(session, subject, question, names)
     if names.persons is None and names.specimen is None:
@@ -116,7 +117,7 @@ def find(session: Session, subject: Subject, question: Question, *, after: str =
     if cursor is not None:
         few = names.persons is not None or names.specimen is not None
         query = query.where((_behind if few else _before)(moment, key, cursor))
-    rows = session.execute(query).all()
+    rows = session.execute(_whole(query, by_value)).all()
     shown = rows[:limit]
     following = ""
     if len(rows) > limit:
@@ -138,18 +139,15 @@ def _specimens(
         "released": Report.released_at.expression,
     }
     moment = moments[question.day]
-    query = (
-        select(Specimen, Person, Order, Department.name.label("department"), Report.id.label("report_id"))
-        .add_columns(moment.label("at"), Specimen.id.label("key"))
-        .join(Order, Order.id == Specimen.order_id)
-        .join(Person, Person.id == Specimen.person_id)
-        .join(Department, Department.id == Order.department_id)
-        .join(Report, Report.specimen_id == Specimen.id, isouter=question.day != "released")
-        .where(*_within(moment, question))
-    )
+    query = select(moment.label("at"), Specimen.id.label("key")).select_from(Specimen)
+    query = query.where(*_within(moment, question))
+    if question.day == "released":
+        query = query.join(Report, Report.specimen_id == Specimen.id)
     if not subject.sees_all:
         query = query.where(Specimen.person_id.in_(visible_to(subject)))
-    query = _narrowed(session, query, question, names)
+    if names.persons is not None:
+        query = query.where(among(Specimen.person_id, names.persons))
+    query = _narrowed(session, query, question, names, ordered=question.day == "ordered")
     if names.instrument is not None or question.flag:
         of_tube: list[ColumnElement[bool]] = [Result.specimen_id == Specimen.id, Result.chosen.expression]
         if names.instrument is not None:
@@ -175,18 +173,9 @@ def _values(
         of_value.append(Result.number >= question.low)
     if question.high is not None:
         of_value.append(Result.number <= question.high)
-    query = (
-        select(Specimen, Person, Order, Department.name.label("department"), Report.id.label("report_id"), Result)
-        .add_columns(Result.received_at.label("at"), Result.id.label("key"), Instrument.code.label("instrument"))
-        .select_from(Result)
-        .join(Specimen, Specimen.id == Result.specimen_id)
-        .join(Order, Order.id == Specimen.order_id)
-        .join(Person, Person.id == Result.person_id)
-        .join(Department, Department.id == Order.department_id)
-        .outerjoin(Report, Report.specimen_id == Specimen.id)
-        .outerjoin(Instrument, Instrument.id == Result.instrument_id)
-        .where(*of_test, *of_value, *_within(Result.received_at.expression, question))
-    )
+    moment, key = Result.received_at.expression, Result.id.expression
+    keys = select(moment.label("at"), key.label("key"))
+    query = cast(Select[Any], keys).where(*of_test, *of_value, *_within(moment, question))
     if not subject.sees_all:
         query = query.where(Result.person_id.in_(visible_to(subject)))
     if names.instrument is not None:
@@ -199,23 +188,44 @@ def _values(
     if of_value:
         rare = [*of_test, Result.number.is_not(None), *of_value]
     elif question.flag in ("critical", "HH", "LL"):
-        rare = [Result.critical.expression, *of_test]
+        rare = [Result.critical.expression, *of_test, _flagged(question.flag)]
     if rare and names.persons is None:
-        found = _few(session, select(Result.id).where(*rare, *_within(Result.received_at.expression, question)))
+        found = _few(session, select(Result.id).where(*rare, *_within(moment, question)))
         query = query if found is None else query.where(among(Result.id, found))
+    of_tube = (names.specimen, question.state, question.priority, names.department, question.doctor)
+    if any(of_tube):
+        query = query.join(Specimen, Specimen.id == Result.specimen_id)
+        query = _narrowed(session, query, question, names)
+    return query, moment, key
+
+
+def _whole(page: Select[Any], by_value: bool) -> Select[Any]:
+    """The page's rows with everything that is shown of them: looked up for these few and not for all that fit."""
+    rows = page.subquery("page")
+    columns = (Specimen, Person, Order, Department.name.label("department"), Report.id.label("report_id"))
+    whole = select(*columns, rows.c.at, rows.c.key).select_from(rows)
+    if by_value:
+        whole = (
+            whole.add_columns(Result, Instrument.code.label("instrument"))
+            .join(Result, Result.id == rows.c.key)
+            .join(Specimen, Specimen.id == Result.specimen_id)
+            .join(Person, Person.id == Result.person_id)
+            .outerjoin(Instrument, Instrument.id == Result.instrument_id)
+        )
+    else:
+        whole = whole.join(Specimen, Specimen.id == rows.c.key).join(Person, Person.id == Specimen.person_id)
     return (
-        _narrowed(session, query, question, names, persons=False),
-        Result.received_at.expression,
-        Result.id.expression,
+        whole.join(Order, Order.id == Specimen.order_id)
+        .join(Department, Department.id == Order.department_id)
+        .outerjoin(Report, Report.specimen_id == Specimen.id)
+        .order_by(rows.c.at.desc().nulls_last(), rows.c.key.desc())
     )
 
 
 def _narrowed(
-    session: Session, query: Select[Any], question: Question, names: _Names, *, persons: bool = True
+    session: Session, query: Select[Any], question: Question, names: _Names, *, ordered: bool = False
 ) -> Select[Any]:
-    """What concerns the tube and its order."""
-    if persons and names.persons is not None:
-        query = query.where(among(Specimen.person_id, names.persons))
+    """What concerns the tube and its order, which is joined where it is asked for or `ordered` by."""
     if names.specimen is not None:
         query = query.where(Specimen.id == names.specimen)
     if question.state:
@@ -230,8 +240,10 @@ def _narrowed(
     if of_order and names.persons is None and names.specimen is None:
         found = _few(session, select(Order.id).where(*of_order, *_about(question)))
         if found is not None:
-            return query.where(among(Specimen.order_id, found))
-    return query.where(*of_order)
+            query, of_order = query.where(among(Specimen.order_id, found)), []
+    if of_order or ordered:
+        query = query.join(Order, Order.id == Specimen.order_id).where(*of_order)
+    return query
 
 
 def _about(question: Question) -> list[ColumnElement[bool]]:
