@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CTE, Row, Select, case, func, or_, select
+from sqlalchemy import CTE, Row, Select, case, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from cloud.hospital.model import Department
@@ -306,10 +306,20 @@ def medical_count(session: Session) -> int:
 
 
 def _count(session: Session, state: ResultState) -> int:
-    values, items = _open_values()
-    tubes = _that_wait(select(values.c.specimen_id), values, items).where(values.c.state == state).distinct().subquery()
-    found = select(func.count()).join(Specimen, Specimen.id == tubes.c.specimen_id).select_from(tubes)
-    return session.scalar(found.where(Specimen.state.not_in(CLOSED_SPECIMENS))) or 0
+    """Tubes with a value in `state`: the first such value of a tube is enough, the others are not looked at."""
+    opened = (Result.chosen, ~Result.after_release, Result.state.in_(OPEN_STATES))
+    tubes = select(Result.specimen_id).where(*opened).distinct().subquery()
+    one = (
+        select(Result.id)
+        .join(OrderItem, (OrderItem.id == Result.order_item_id) & (OrderItem.specimen_id == Result.specimen_id))
+        .where(Result.specimen_id == tubes.c.specimen_id, *opened, Result.state == state)
+        .where(OrderItem.state != ItemState.CANCELLED)
+        .limit(1)
+        .lateral()
+    )
+    found = select(func.count()).select_from(tubes).join(one, true())
+    found = found.join(Specimen, Specimen.id == tubes.c.specimen_id).where(Specimen.state.not_in(CLOSED_SPECIMENS))
+    return session.scalar(found) or 0
 
 
 def next_of(queue: Sequence[Waiting], after: uuid.UUID | None) -> Waiting | None:
