@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
@@ -16,6 +17,8 @@ from cloud.lis.catalog import service as catalog
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import OrderItem
 from cloud.lis.reports import beside
+from cloud.lis.results import judging
+from cloud.lis.results.model import Result, ResultState
 from cloud.lis.specimens import collecting, policy, regrouping, requirements, timed, tubes
 from cloud.lis.specimens import service as specimens
 from cloud.lis.specimens.model import Specimen, SpecimenPolicy
@@ -178,3 +181,66 @@ def test_a_time_more_added_after_the_labels_were_printed_gets_a_tube_of_its_own(
         ).all()
     assert [each.timing for each in items] == ["08:00", "16:00"]
     assert len({each.accession for each in items}) == 2
+
+
+# ---------------------------------------------------------------------- what a timed value is judged by
+
+
+def judged_by(lab: Lab, accession: str, code: str) -> judging.Background:
+    with begin() as session:
+        test = catalog.test_by_code(session, code)
+        assert test is not None
+        return judging.background(session, specimens.by_barcode(session, accession), [test])
+
+
+def released(lab: Lab, accession: str, code: str, value: str) -> None:
+    """A value of this tube, released a while ago."""
+    with begin() as session:
+        test = catalog.test_by_code(session, code)
+        assert test is not None
+        tube = specimens.by_barcode(session, accession)
+        item = session.scalars(
+            select(OrderItem).where(OrderItem.specimen_id == tube.id, OrderItem.test_id == test.id)
+        ).one()
+        session.add(
+            Result(
+                order_item_id=item.id,
+                specimen_id=tube.id,
+                person_id=tube.person_id,
+                test_id=test.id,
+                source="manual",
+                value_text=value,
+                number=Decimal(value),
+                unit=test.unit,
+                raw_value=value,
+                chosen=True,
+                state=ResultState.RELEASED,
+                received_at=clock.now(),
+            )
+        )
+
+
+@pytest.mark.req("LIS-4")
+def test_an_hour_after_the_load_no_fasting_range_judges_and_no_fasting_value_is_compared(lab: Lab) -> None:
+    fasting, after_an_hour = drawn_for(lab, "GLU@load+0", "GLU@load+60")
+    test_id = next(iter(judged_by(lab, fasting, "GLU").facts))
+    assert test_id in judged_by(lab, fasting, "GLU").ranges
+    assert test_id not in judged_by(lab, after_an_hour, "GLU").ranges
+    assert judged_by(lab, after_an_hour, "GLU").facts[test_id].to_json()["timing"] == "load+60"
+    assert test_id in judged_by(lab, after_an_hour, "GLU").criticals
+    released(lab, fasting, "GLU", "5.1")
+    assert judged_by(lab, after_an_hour, "GLU").previous == {}
+    (untimed,) = drawn_for(lab, "GLU")
+    assert judged_by(lab, untimed, "GLU").previous[test_id].value_text == "5.1"
+
+
+@pytest.mark.req("LIS-4")
+def test_a_timed_value_is_held_against_one_drawn_alike(lab: Lab) -> None:
+    first = drawn_for(lab, "CORT@08:00", "CORT@16:00")
+    released(lab, first[0], "CORT", "400")
+    released(lab, first[1], "CORT", "150")
+    second = drawn_for(lab, "CORT@08:00", "CORT@16:00")
+    compared = [[each.value_text for each in judged_by(lab, tube, "CORT").previous.values()] for tube in second]
+    assert compared == [["400"], ["150"]]
+    (untimed,) = drawn_for(lab, "CORT")
+    assert judged_by(lab, untimed, "CORT").previous == {}

@@ -34,6 +34,9 @@ class Facts:
     """Code of the analyzer; "" for a value typed in."""
     department_id: uuid.UUID | None = None
     diagnosis: str = ""
+    timing: str = ""
+    """Drawn so long after a meal, a load or a dose (`orders.timing`), where the test itself does not always ask it:
+    no range of the catalogue is made for such a value."""
 
     def __post_init__(self) -> None:
         if self.gestation_weeks is not None and not self.phase:
@@ -49,6 +52,7 @@ class Facts:
             "specimen_type": self.specimen_type,
             "method": self.method,
             "instrument": self.instrument,
+            "timing": self.timing,
         }
         return {name: value for name, value in told.items() if value not in ("", None)}
 
@@ -74,7 +78,9 @@ class Choice(Generic[B]):
 def choose_range(bands: Iterable[ReferenceRange], facts: Facts, on: date) -> Choice[ReferenceRange]:
     """The range for `facts` on that day. Approved goes before draft; then this analyzer, this method, this week of
     pregnancy, this phase, this sex, this specimen before "any"; then the narrower age, the narrower weeks, the newer
-    version."""
+    version. A value drawn some time after a meal, a load or a dose has none."""
+    if facts.timing:
+        return Choice(None)
     fitting = [each for each in bands if is_valid(each, on) and _fits(each, facts)]
     plain = [each for each in fitting if not _asks_cycle(each) or _told(each, facts)]
     best = max(plain, key=_rank, default=None)

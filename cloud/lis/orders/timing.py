@@ -38,6 +38,8 @@ MOST_SETS = 6
 MOST_TIMES = 12
 
 _RELATIVE = re.compile(r"(meal|load|dose|set)\+(\d{1,4})")
+COMPARED = r"^((meal|load|dose)\+[1-9]|[0-9]{2}:[0-9]{2}$)"
+"""Stored timings whose values are compared only with values drawn alike (`Timing.comparable`), for PostgreSQL."""
 _CLOCK = re.compile(r"([01]?\d|2[0-3])[:：]([0-5]\d)")
 _DAY_AND_CLOCK = re.compile(r"(?:(\d{4})-)?(\d{1,2})-(\d{1,2})[T ]([01]?\d|2[0-3])[:：]([0-5]\d)")
 _NUMBER = re.compile(r"(\d{1,4})(小时|时|h|分钟|分|min|套)?", re.IGNORECASE)
@@ -59,6 +61,12 @@ class Timing:
         if self.since is not None:
             return f"{self.since}+{self.count}"
         return f"{self.count // 60:02}:{self.count % 60:02}"
+
+    @property
+    def comparable(self) -> str:
+        """What two values must have alike to be compared in time: the clock time, or the minutes since a meal, a load
+        or a dose; "" for any other (at the load itself, one of some sets, a moment of a day)."""
+        return "" if self.at is not None or self.since is Since.SET or (self.since and not self.count) else self.text
 
     @property
     def starts(self) -> bool:

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, select
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, exists, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
@@ -22,10 +22,12 @@ from cloud.lis.catalog.choice import Choice, Facts, choose_limit, choose_range, 
 from cloud.lis.catalog.model import CriticalLimit, ReferenceRange, Test
 from cloud.lis.catalog.words import phase_label
 from cloud.lis.instruments.model import InstrumentChannel
-from cloud.lis.orders.model import Order
+from cloud.lis.orders import timing
+from cloud.lis.orders.model import ItemState, Order, OrderItem
+from cloud.lis.orders.timing import Timing
 from cloud.lis.results.known import instrument_code, limits_of, ranges_of
 from cloud.lis.results.model import Result, ResultState
-from cloud.lis.specimens.model import Specimen
+from cloud.lis.specimens.model import Specimen, TestCollection
 from cloud.lis.verification import delta
 from cloud.lis.verification.rules import Bounds, CriticalBounds, Measured, Previous, Verdict, judge
 from cloud.people.identity import lineage
@@ -81,7 +83,11 @@ def background(
     ranges, limits = ranges_of(session, ids), limits_of(session, ids)
     today = clock.today()
     told = _told(session, specimen, patient, on, [*_flat(ranges, ids), *_flat(limits, ids)])
-    facts = {each.id: _measured(told, each, (means or {}).get(each.id, _BY_HAND)) for each in found}
+    drawn = drawn_when(session, specimen.id)
+    facts = {
+        each.id: _measured(replace(told, timing=_after(drawn.get(each.id))), each, (means or {}).get(each.id, _BY_HAND))
+        for each in found
+    }
     chosen = {each: choose_range(ranges[each], facts[each], today) for each in ids}
     chosen_limits = {each: choose_limit(limits[each], facts[each], today) for each in ids}
     return Background(
@@ -89,7 +95,7 @@ def background(
         on,
         {key: bounds for key, choice in chosen.items() if (bounds := bounds_of(choice)) is not None},
         {key: critical_of(row) for key, row in chosen_limits.items() if row is not None},
-        previous_results(session, patient, ids, besides=specimen.id),
+        previous_results(session, patient, ids, besides=specimen.id, drawn=drawn),
         facts,
     )
 
@@ -144,17 +150,49 @@ def _measured(facts: Facts, test: Test, means: Means) -> Facts:
     return measured_by(facts, method=means.method or test.method, instrument=means.instrument)
 
 
+def drawn_when(session: Session, specimen_id: uuid.UUID) -> dict[uuid.UUID, Timing]:
+    """By test: when it was to be drawn, where the order says so and not every tube of the test is drawn like that."""
+    rows = session.execute(
+        select(OrderItem.test_id, OrderItem.timing).where(
+            OrderItem.specimen_id == specimen_id,
+            OrderItem.timing != "",
+            OrderItem.state != ItemState.CANCELLED,
+            ~exists().where(TestCollection.test_id == OrderItem.test_id, TestCollection.timing == OrderItem.timing),
+        )
+    )
+    found = ((test_id, timing.parse(text)) for test_id, text in rows)
+    return {test_id: when for test_id, when in found if when is not None}
+
+
+def _after(when: Timing | None) -> str:
+    """The timing of a value that no range of the catalogue is made for."""
+    return when.text if when is not None and when.starts else ""
+
+
 def previous_results(
-    session: Session, patient: Patient, test_ids: list[uuid.UUID], *, besides: uuid.UUID
+    session: Session,
+    patient: Patient,
+    test_ids: list[uuid.UUID],
+    *,
+    besides: uuid.UUID,
+    drawn: Mapping[uuid.UUID, Timing] | None = None,
 ) -> dict[uuid.UUID, Result]:
-    """The newest released value of each test of this person in the catalogue's unit, from other specimens."""
-    wanted = {"persons": list(patient.person_ids), "tests": test_ids, "besides": besides}
-    rows = session.scalars(_PREVIOUS, wanted)
-    return {each.test_id: each for each in rows}
+    """The newest released value of each test of this person in the catalogue's unit, from other specimens drawn alike:
+    a glucose an hour after the load is held against one an hour after a load, never against the fasting one.
+    """
+    alike = {test_id: when.comparable for test_id, when in (drawn or {}).items() if when.comparable}
+    wanted = {"persons": list(patient.person_ids), "besides": besides}
+    plain = [each for each in test_ids if each not in alike]
+    found = {each.test_id: each for each in session.scalars(_PREVIOUS, {**wanted, "tests": plain})} if plain else {}
+    for test_id, when in alike.items():
+        row = session.scalar(_PREVIOUS_DRAWN, {**wanted, "tests": [test_id], "timing": when})
+        if row is not None:
+            found[test_id] = row
+    return found
 
 
 _IDS = ARRAY(Uuid(as_uuid=True))
-_PREVIOUS = (
+_RELEASED = (
     select(Result)
     .join(Test, (Test.id == Result.test_id) & (Test.unit == Result.unit))
     .where(
@@ -167,6 +205,14 @@ _PREVIOUS = (
     .ext(distinct_on(Result.test_id))
     .order_by(Result.test_id, Result.received_at.desc())
 )
+_ITS_ITEM = exists().where(OrderItem.id == Result.order_item_id)
+_PREVIOUS = _RELEASED.where(
+    ~_ITS_ITEM.where(
+        OrderItem.timing.regexp_match(timing.COMPARED),
+        ~exists().where(TestCollection.test_id == OrderItem.test_id, TestCollection.timing == OrderItem.timing),
+    )
+)
+_PREVIOUS_DRAWN = _RELEASED.where(_ITS_ITEM.where(OrderItem.timing == bindparam("timing")))
 
 
 def judged(test: Test, measured: Measured, known: Background) -> Verdict:
