@@ -28,7 +28,7 @@ from cloud.web.pages import render
 router = APIRouter()
 Reader = Annotated[CurrentStaff, Depends(require("catalog.read"))]
 Approver = Annotated[CurrentStaff, Depends(require("catalog.approve"))]
-SHOWN = 300
+SHOWN = 100
 """Lines on one page; a new catalogue is approved section by section."""
 
 worklist.add(
@@ -55,6 +55,7 @@ def approvals(request: Request, session: Transaction, staff: Reader, kind: str =
     context = {
         "lines": [(each, _differences(session, each), each.edited_by == staff.actor) for each in shown],
         "total": len(lines),
+        "more": len(lines) - len(shown),
         "counts": counts,
         "kind": kind,
         "changed": changed,
