@@ -94,7 +94,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
 
     _prepare("web")
     uvicorn.run(
-        "cloud.app:create_app",
+        "cloud.app:create_service",
         factory=True,
         host=host,
         port=port,
