@@ -107,6 +107,7 @@ def put_indexes_aside(connection: Connection[Any], tables: Iterable[str]) -> lis
         SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
         WHERE indrelid = ANY (%s::regclass[]) AND NOT indisprimary
           AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = indexrelid)
+        ORDER BY indrelid, indexrelid
         """,
         [list(tables)],
     ).fetchall()

@@ -6,15 +6,12 @@ there.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from random import Random
 from typing import Any
 
@@ -23,11 +20,12 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from cloud.config import settings
-from cloud.gateways.model import GatewayStatus, LinkCursor
+from cloud.gateways.model import GatewayStatus
 from cloud.gateways.service import register_gateway
 from cloud.history import draws, values
 from cloud.history.chronicle import Chronicle
 from cloud.history.copying import Sheet, begin_anew, put_indexes_aside, skip_references, text_of
+from cloud.history.lanes import Lane, beside, cursor_sheet, in_turns
 from cloud.history.patients import Patient, Visit, plan
 from cloud.history.verdicts import Channel, Verdicts
 from cloud.history.world import Analyzer, Place, Signer, Tested, World
@@ -48,8 +46,6 @@ from protocols.driver import discover
 from protocols.uplink.versions import version_of
 
 GATEWAY = "history-box"
-BATCH = 500
-"""Orders in one round of COPY."""
 LANES = 8
 """Patients are dealt to so many lanes, which the processes share: how many there are changes no value."""
 NEVER_TRUNCATED = {"audit_entry", "audit_chain"}
@@ -107,8 +103,9 @@ def run(
     say(f"{len(patients)} patients, {len(visits)} orders, {specimens} specimens in {span} days, seed {seed}")
     seconds = {"plan": time.perf_counter() - started}
     lanes = [
-        _Lane(
+        Lane(
             lane,
+            GATEWAY,
             Chronicle(
                 world,
                 verdicts,
@@ -220,37 +217,14 @@ def _panels(session: Session) -> dict[str, tuple[str, str, frozenset[str]]]:
 
 # ---------------------------------------------------------------------- rows on their way
 
-Batch = tuple[int, list[bytes], dict[str, int]]
-"""Number of the lane, the texts for COPY of each sheet, what the lane has written so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lane:
-    """A share of the patients with their visits, drawn by one process from beginning to end."""
-
-    number: int
-    chronicle: Chronicle
-    visits: list[Visit]
-
-    def batches(self) -> Iterator[Batch]:
-        """The texts for COPY of one batch of orders after the other; at the end the links' cursors."""
-        for first in range(0, len(self.visits), BATCH):
-            for visit in self.visits[first : first + BATCH]:
-                self.chronicle.write(visit)
-            yield self.number, [each.take() for each in self.chronicle.sheets()], dict(self.chronicle.written)
-        cursors = Sheet(LinkCursor, "gateway epoch link applied_through")
-        for link, sequence in self.chronicle.sequences.items():
-            cursors.add(GATEWAY, self.chronicle.epoch, link, str(sequence))
-        yield self.number, [*(b"" for _ in self.chronicle.sheets()), cursors.take()], dict(self.chronicle.written)
-
 
 def _copy(
-    lanes: list[_Lane], people: list[Sheet], orders: int, say: Callable[[str], None], seconds: dict[str, float]
+    lanes: list[Lane], people: list[Sheet], orders: int, say: Callable[[str], None], seconds: dict[str, float]
 ) -> dict[str, int]:
     big = orders > FEW
-    sheets = [*lanes[0].chronicle.sheets(), Sheet(LinkCursor, "gateway epoch link applied_through")]
+    sheets = [*lanes[0].chronicle.sheets(), cursor_sheet()]
     tables = [each.table for each in (*people, *sheets)]
-    streams = _beside(lanes, max(2, os.cpu_count() or 1)) if big else [each.batches() for each in lanes]
+    streams = beside(lanes, max(2, os.cpu_count() or 1)) if big else [each.batches() for each in lanes]
     written: dict[int, dict[str, int]] = {}
     url = libpq_url(engine().url.render_as_string(hide_password=False))
     with psycopg.connect(url) as connection:
@@ -263,7 +237,7 @@ def _copy(
             rows = sheet.take()
             counts["patients"] += rows.count(b"\n") * (sheet is people[0])
             _send(connection, sheet, rows, anew)
-        for lane, texts, so_far in _in_turns(streams):
+        for lane, texts, so_far in in_turns(streams):
             for sheet, rows in zip(sheets, texts, strict=False):
                 _send(connection, sheet, rows, anew)
             written[lane] = so_far
@@ -285,53 +259,10 @@ def _copy(
     return counts | {name: sum(each[name] for each in written.values()) for name in written[0]}
 
 
-def _in_turns(streams: Sequence[Iterator[Batch]]) -> Iterator[Batch]:
-    """One batch of each, again and again, so that rows lie about in the order of their time."""
-    left = list(streams)
-    while left:
-        for stream in list(left):
-            if (batch := next(stream, None)) is None:
-                left.remove(stream)
-            else:
-                yield batch
-
-
 def _send(connection: psycopg.Connection[Any], sheet: Sheet, rows: bytes, anew: set[str]) -> None:
     if rows:
         with connection.cursor().copy(sheet.statement(frozen=sheet.table in anew)) as copy:
             copy.write(rows)
-
-
-def _beside(lanes: Sequence[_Lane], processes: int) -> list[Iterator[Batch]]:
-    """The lanes' batches, drawn by so many processes beside this one, a few ahead; verdicts are shared within one."""
-    gc.collect()
-    gc.freeze()
-    context = get_context("fork")  # nothing is sent over: the plan is there already
-    streams = []
-    for first in range(min(processes, len(lanes))):
-        queue: Any = context.Queue(maxsize=3)
-        process = context.Process(target=_draw, args=(lanes[first::processes], queue), daemon=True)
-        process.start()
-        streams.append(_received(queue))
-    gc.unfreeze()
-    return streams
-
-
-def _received(queue: Any) -> Iterator[Batch]:
-    while (batch := queue.get()) is not None:
-        if isinstance(batch, str):
-            raise RuntimeError(batch)
-        yield batch
-
-
-def _draw(lanes: Sequence[_Lane], queue: Any) -> None:
-    gc.disable()  # rows are no cycles, and looking through all patients for some again and again takes its time
-    try:
-        for batch in _in_turns([each.batches() for each in lanes]):
-            queue.put(batch)
-        queue.put(None)
-    except Exception:  # outer loop of the process: the one that copies must hear of it
-        queue.put(traceback.format_exc())
 
 
 def _files(patients: list[Patient], visits: list[Visit], random: Random, end: datetime) -> list[Sheet]:
