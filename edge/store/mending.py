@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,7 +77,8 @@ class Mending:
     def stop(self) -> None:
         self._stop.set()
         if self._check is not None:
-            self._check.interrupt()
+            with suppress(sqlite3.ProgrammingError):  # its thread has just ended and closed it
+                self._check.interrupt()
         for each in (self._checking, self._reading):
             if each is not None:
                 each.join()

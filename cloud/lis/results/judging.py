@@ -69,11 +69,17 @@ class Means:
 
 
 def background(
-    session: Session, specimen: Specimen, tests: Iterable[Test], *, means: Mapping[uuid.UUID, Means] | None = None
+    session: Session,
+    specimen: Specimen,
+    tests: Iterable[Test],
+    *,
+    means: Mapping[uuid.UUID, Means] | None = None,
+    items: Iterable[OrderItem] | None = None,
 ) -> Background:
     """Ranges, critical limits and previous released values of `tests` for the specimen's person.
 
-    `means`: by test id, for what an analyzer measured (for stored values `means_of`).
+    `means`: by test id, for what an analyzer measured (for stored values `means_of`). `items`: the ordered tests, where
+    they were read already.
     """
     found = list(tests)
     on = clock.local(specimen.collected_at or specimen.received_at or clock.now()).date()
@@ -83,7 +89,7 @@ def background(
     ranges, limits = ranges_of(session, ids), limits_of(session, ids)
     today = clock.today()
     told = _told(session, specimen, patient, on, [*_flat(ranges, ids), *_flat(limits, ids)])
-    drawn = drawn_when(session, specimen.id)
+    drawn = drawn_when(session, specimen.id, items)
     facts = {
         each.id: _measured(replace(told, timing=_after(drawn.get(each.id))), each, (means or {}).get(each.id, _BY_HAND))
         for each in found
@@ -150,8 +156,12 @@ def _measured(facts: Facts, test: Test, means: Means) -> Facts:
     return measured_by(facts, method=means.method or test.method, instrument=means.instrument)
 
 
-def drawn_when(session: Session, specimen_id: uuid.UUID) -> dict[uuid.UUID, Timing]:
+def drawn_when(
+    session: Session, specimen_id: uuid.UUID, items: Iterable[OrderItem] | None = None
+) -> dict[uuid.UUID, Timing]:
     """By test: when it was to be drawn, where the order says so and not every tube of the test is drawn like that."""
+    if items is not None and not any(each.timing for each in items):
+        return {}
     rows = session.execute(
         select(OrderItem.test_id, OrderItem.timing).where(
             OrderItem.specimen_id == specimen_id,

@@ -108,7 +108,8 @@ def store_results(
         each.match.test.id: judging.Means(code, each.match.channel.method if each.match.channel else "")
         for each in entries
     }
-    known = judging.background(session, specimen, [each.match.test for each in entries], means=means)
+    tests, items = [each.match.test for each in entries], [each.match.item for each in entries]
+    known = judging.background(session, specimen, tests, means=means, items=items)
     judge_entries(entries, known, chosen)
     added = [_made(source, instrument_id, specimen, known, each, history) for each in entries]
     insert_rows(session, added)
