@@ -30,6 +30,7 @@ ACCOUNTS = (
     # login, name, roles
     ("technician", "陈技师", ("technician",)),
     ("reviewer", "林审核", ("reviewer",)),
+    ("head", "何组长", ("section_head",)),
     ("director", "周主任", ("director",)),
     ("engineer", "高工程师", ("field_engineer",)),
     ("nurse", "郑护士", ("nurse",)),

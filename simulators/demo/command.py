@@ -17,8 +17,8 @@ from simulators.demo.morning import Morning
 from simulators.demo.programs import DidNotStart
 
 VISITOR_ACCOUNTS = (
-    "technician", "reviewer", "director", "nurse", "courier", "reception", "infection", "clerk", "engineer", "cashier",
-    "admin",
+    "technician", "reviewer", "head", "director", "nurse", "courier", "reception", "infection", "clerk", "engineer",
+    "cashier", "admin",
 )  # fmt: skip
 
 

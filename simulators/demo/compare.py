@@ -121,7 +121,7 @@ def read_paper(document: bytes) -> Lines:
 
 
 def read_rows(rows: Iterable[str]) -> Lines:
-    """Rows `number name short value mark unit range ...`; what is no such row is passed over."""
+    """Rows `number name [short] value [mark word] unit range ...`; what is no such row is passed over."""
     patterns = [(name, _row_pattern(name)) for name in names()]
     found: Lines = Counter()
     for row in rows:
@@ -134,7 +134,8 @@ def read_rows(rows: Iterable[str]) -> Lines:
 def _row_pattern(name: str) -> re.Pattern[str]:
     """A report's row for `name`. Between Chinese and Latin letters a printed page has a gap that reads as a blank."""
     spaced = r"\s?".join(re.escape(each) for each in name)
-    return re.compile(rf"^\s*\d+\s+{spaced}\s+\S+\s+(?P<value>\S+?)\s*[↑↓*]*\s+(?P<unit>\S+)")
+    short, mark = r"(?:[^\W\d]\S*\s+)?", r"(?:\s*[↑↓*]+(?:\s+(?:高|低|异常|危急))?)?"
+    return re.compile(rf"^\s*\d+\s+{spaced}\s+{short}(?P<value>\S+?){mark}\s+(?P<unit>\S+)")
 
 
 def _number(text: str) -> Decimal:

@@ -68,9 +68,11 @@ def test_a_patient_is_found_and_followed_by_keyboard(site: Site, browser: Browse
     page.keyboard.type("我常看的患者")
     page.keyboard.press("Enter")
     expect(page.locator(".query-kept a", has_text="我常看的患者")).to_be_visible()
+    page.wait_for_load_state()  # keys are heard once the page's scripts have run
     page.keyboard.press("Escape")
     page.keyboard.press("n")
     page.wait_for_url("**/staff/lis/query")
+    page.wait_for_load_state()
     page.keyboard.press("Escape")
     page.keyboard.press("1")
     page.wait_for_url(f"**patient={initials}**")

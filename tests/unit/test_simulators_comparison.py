@@ -85,6 +85,9 @@ def test_the_paper_is_read_row_by_row() -> None:
         "13 血红蛋白 HGB 96 ↓ g/L 115-150 草案",
         "15 胱抑素 C CysC 0.95 mg/L —",
         "16 血小板计数 PLT 12 ↓↓ 10^9/L 125-350",
+        "2 中性粒细胞百分比 78.4 ↑ 高 % 40-75",
+        "12 红细胞计数 4.31 10^12/L 3.8-5.1",
+        "7 钾 K 6.7 ↑↑ 危急 mmol/L 3.5-5.3 6.3 离子选择电",
         "本报告仅对所送检标本负责；↑↓ 表示高于或低于参考区间。报告编号 1000000018",
     ]
     assert read_rows(rows) == Counter(
@@ -93,6 +96,9 @@ def test_the_paper_is_read_row_by_row() -> None:
             HGB,
             Printed("胱抑素C", Decimal("0.95"), "mg/L"),
             Printed("血小板计数", Decimal("12"), "10^9/L"),
+            Printed("中性粒细胞百分比", Decimal("78.4"), "%"),
+            Printed("红细胞计数", Decimal("4.31"), "10^12/L"),
+            Printed("钾", Decimal("6.7"), "mmol/L"),
         ]
     )
 
