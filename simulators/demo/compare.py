@@ -124,17 +124,33 @@ def read_rows(rows: Iterable[str]) -> Lines:
     """Rows `number name [short] value [mark word] unit range ...`; what is no such row is passed over."""
     patterns = [(name, _row_pattern(name)) for name in names()]
     found: Lines = Counter()
-    for row in rows:
+    for row in _whole(rows):
         for name, pattern in patterns:
             if (line := pattern.match(row)) is not None:
                 found[Printed(name, _number(line["value"]), _unit(line["unit"]))] += 1
     return found
 
 
+_BEGINS = re.compile(r"\s*\d+\s+(?:[\u4e00-\u9fffαγ]|C\s?反)")
+"""A number and the first letter of a name."""
+
+
+def _whole(rows: Iterable[str]) -> Iterable[str]:
+    """Rows of the table with what a narrow column broke into further lines."""
+    row = ""
+    for each in rows:
+        if _BEGINS.match(each):
+            yield row
+            row = each
+        else:
+            row += " " + each
+    yield row
+
+
 def _row_pattern(name: str) -> re.Pattern[str]:
     """A report's row for `name`. Between Chinese and Latin letters a printed page has a gap that reads as a blank."""
     spaced = r"\s?".join(re.escape(each) for each in name)
-    short, mark = r"(?:[^\W\d]\S*\s+)?", r"(?:\s*[↑↓*]+(?:\s+(?:高|低|异常|危急))?)?"
+    short, mark = r"(?:[^\W\d]\S*\s+)?", r"(?:\s*[↑↓*]+(?:\s+(?:高|低|异常|危\s?急))?)?"
     return re.compile(rf"^\s*\d+\s+{spaced}\s+{short}(?P<value>\S+?){mark}\s+(?P<unit>\S+)")
 
 

@@ -88,6 +88,11 @@ def test_the_paper_is_read_row_by_row() -> None:
         "2 中性粒细胞百分比 78.4 ↑ 高 % 40-75",
         "12 红细胞计数 4.31 10^12/L 3.8-5.1",
         "7 钾 K 6.7 ↑↑ 危急 mmol/L 3.5-5.3 6.3 离子选择电",
+        "极法",
+        "1 C 反应蛋白 CRP 1.5 mg/L —",
+        "17 平均红细胞血红蛋白",
+        "浓度",
+        "338 g/L 316-354 草案",
         "本报告仅对所送检标本负责；↑↓ 表示高于或低于参考区间。报告编号 1000000018",
     ]
     assert read_rows(rows) == Counter(
@@ -99,6 +104,8 @@ def test_the_paper_is_read_row_by_row() -> None:
             Printed("中性粒细胞百分比", Decimal("78.4"), "%"),
             Printed("红细胞计数", Decimal("4.31"), "10^12/L"),
             Printed("钾", Decimal("6.7"), "mmol/L"),
+            Printed("C反应蛋白", Decimal("1.5"), "mg/L"),
+            Printed("平均红细胞血红蛋白浓度", Decimal("338"), "g/L"),
         ]
     )
 
