@@ -85,7 +85,6 @@ class Settings(BaseSettings):
     """The merchant's certificate and its key as files: v2 wants them for refunds."""
 
     alipay_url: str = "https://openapi.alipay.com/gateway.do"
-    alipay_open_url: str = "https://openauth.alipay.com"
     alipay_pay: Literal["create", "wap"] = "create"
     """``create``: inside Alipay's own web view; ``wap``: a signed page for any browser."""
     alipay_app_id: str = ""

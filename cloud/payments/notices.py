@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from cloud.kit import clock
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin, enqueue
-from cloud.payments import asking, channels, refunds, service
+from cloud.payments import arrivals, asking, channels, refunds, service
 from cloud.payments.contract import BadNotice, Notice, NoticeKind, Reply
 from cloud.payments.model import UNSETTLED, ChannelNotice, Payment, Refund
 
@@ -55,7 +55,7 @@ def _act(session: Session, channel: str, notice: Notice) -> str:
         _ask_soon(session, channel, notice.number)
         return "hint"
     if notice.refund is not None:
-        refunds.settle_refund(session, channel, notice.number, notice.refund_number, notice.refund, by="notice")
+        arrivals.settle_refund(session, channel, notice.number, notice.refund_number, notice.refund, by="notice")
         return "refund"
     refund_id = session.scalar(select(Refund.id).where(Refund.number == notice.refund_number))
     if refund_id is not None:

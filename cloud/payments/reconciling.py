@@ -25,7 +25,7 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin
-from cloud.payments import channels, refunds, service
+from cloud.payments import arrivals, channels, service
 from cloud.payments.contract import (
     BillFile,
     BillLine,
@@ -116,7 +116,7 @@ def _settle_line(begin: Begin, channel: Channel, line: BillLine) -> bool:
         if state == "done":
             return False
         told = RefundStand(RefundStanding.DONE, line.fen, "", line.at)
-        refunds.settle_refund(session, channel.name, line.number, line.refund_number, told, by="bill")
+        arrivals.settle_refund(session, channel.name, line.number, line.refund_number, told, by="bill")
         return True
 
 

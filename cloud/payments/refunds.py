@@ -20,12 +20,10 @@ from sqlalchemy.orm import Session, aliased
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid
-from cloud.kit.events import publish
 from cloud.kit.jobs import Begin, enqueue
-from cloud.payments import channels, service
+from cloud.payments import arrivals, channels, service
 from cloud.payments.contract import Channel, RefundAsk, RefundStand, RefundStanding, Refused, Unknown
-from cloud.payments.events import RefundArrived, RefundStuck
-from cloud.payments.model import IN_FLIGHT, LedgerEntry, Payment, PaymentState, Refund, RefundState
+from cloud.payments.model import Payment, PaymentState, Refund, RefundState
 from cloud.payments.rules import REFUND_BACK_OFF_S, back_off
 from cloud.web.i18n import mark as N_
 
@@ -33,7 +31,6 @@ log = structlog.get_logger()
 
 JOB = "payments.refund"
 LEASE = timedelta(seconds=60)
-OUTSIDE = "outside"
 
 
 def ask_refund(
@@ -50,7 +47,9 @@ def ask_refund(
         return known
     if fen <= 0:
         raise Invalid("refund.amount", N_("退款金额应大于 0。"))
-    payment = _locked(session, payment_id)
+    payment = arrivals.locked(session, payment_id)
+    if payment.channel == service.CASH and route != "cash":
+        raise Invalid("refund.cash_only", N_("现金支付只能在窗口退现金。"))
     if payment.state != PaymentState.PAID:
         raise Conflict("refund.not_paid", N_("这笔款项尚未到账，不能退款。"))
     if payment.reserved_fen + fen > (payment.paid_fen or 0):
@@ -83,18 +82,10 @@ def ask_refund(
         reason=reason,
     )
     if route == "cash":
-        _arrived(session, row, payment, at_channel=service.CASH)
-    elif payment.channel == service.CASH:
-        raise Invalid("refund.cash_only", N_("现金支付只能在窗口退现金。"))
+        arrivals.arrived(session, row, payment, at_channel=service.CASH)
     else:
         enqueue(session, JOB, lock=f"refund:{payment_id}", refund_id=str(row.id))
     return row
-
-
-def _locked(session: Session, payment_id: uuid.UUID) -> Payment:
-    return session.scalars(
-        select(Payment).where(Payment.id == payment_id).with_for_update().execution_options(populate_existing=True)
-    ).one()
 
 
 def hurry(session: Session, refund_id: uuid.UUID) -> None:
@@ -157,7 +148,7 @@ def step(begin: Begin, refund_id: uuid.UUID) -> None:
         _later(begin, claim, unknown.code)
         return
     with begin() as session:
-        settle_refund(session, channel.name, claim.ask.number, claim.ask.refund_number, stand, by="answer")
+        arrivals.settle_refund(session, channel.name, claim.ask.number, claim.ask.refund_number, stand, by="answer")
 
 
 def _ask(claim: _Claim, channel: Channel) -> RefundStand:
@@ -176,7 +167,7 @@ def _claim(begin: Begin, refund_id: uuid.UUID) -> tuple[_Claim, Channel] | None:
         row = session.get(Refund, refund_id)
         if row is None:
             return None
-        payment = _locked(session, row.payment_id)
+        payment = arrivals.locked(session, row.payment_id)
         channel = channels.of(payment.channel)
         other = aliased(Refund)
         busy = exists().where(
@@ -236,181 +227,7 @@ def _later(begin: Begin, claim: _Claim, code: str) -> None:
 
 def _stuck(begin: Begin, claim: _Claim, code: str) -> None:
     with begin() as session:
-        _mark_stuck(session, claim.ask.refund_number, code)
-
-
-# ---------------------------------------------------------------------- evidence
-
-
-def settle_refund(
-    session: Session, channel: str, number: str, refund_number: str, stand: RefundStand, *, by: str
-) -> None:
-    """What the channel says of a refund, from an answer, a notice it confirmed, or its bill; as often as it comes."""
-    payment_id = session.scalar(select(Payment.id).where(Payment.channel == channel, Payment.number == number))
-    if payment_id is None:
-        service.open_case(
-            session, "refund_no_payment", f"{channel}:{number}:{refund_number}", channel, None, refund=refund_number
-        )
-        return
-    payment = _locked(session, payment_id)
-    row = session.scalar(select(Refund).where(Refund.number == refund_number).execution_options(populate_existing=True))
-    if row is None:
-        _made_outside(session, payment, refund_number, stand, by)
-        return
-    if row.payment_id != payment.id or (stand.fen is not None and stand.fen != row.fen):
-        service.open_case(
-            session,
-            "refund_amount",
-            f"{refund_number}:{stand.fen}",
-            channel,
-            payment.id,
-            refund=refund_number,
-            fen=stand.fen,
-            expected_fen=row.fen,
-            by=by,
-        )
-        _release(session, row)
-        return
-    if stand.standing == RefundStanding.DONE:
-        _done_at_channel(session, row, payment, stand, by)
-    elif stand.standing == RefundStanding.FAILED:
-        _mark_stuck(session, refund_number, stand.code or "failed")
-    elif stand.standing == RefundStanding.PROCESSING:
-        session.execute(
-            update(Refund)
-            .where(Refund.id == row.id, Refund.state.in_(IN_FLIGHT))
-            .values(
-                state=RefundState.PROCESSING,
-                claimed_until=None,
-                ask_at=clock.now() + back_off(REFUND_BACK_OFF_S, row.asked),
-                channel_number=stand.channel_number or row.channel_number,
-                error=None,
-            )
-        )
-    else:
-        _release(session, row)
-
-
-def _release(session: Session, row: Refund) -> None:
-    """The claim is over without an outcome: asked again later."""
-    session.execute(
-        update(Refund)
-        .where(Refund.id == row.id, Refund.state == RefundState.ASKED)
-        .values(
-            state=RefundState.WAITING,
-            claimed_until=None,
-            ask_at=clock.now() + back_off(REFUND_BACK_OFF_S, row.asked),
-        )
-    )
-
-
-def _done_at_channel(session: Session, row: Refund, payment: Payment, stand: RefundStand, by: str) -> None:
-    if row.state == RefundState.DONE:
-        if row.route == "cash":
-            # Paid out at the window, and now the channel says that it moved the money too.
-            service.open_case(
-                session,
-                "refunded_twice",
-                row.number,
-                payment.channel,
-                payment.id,
-                refund=row.number,
-                fen=row.fen,
-                by=by,
-            )
-        return
-    if row.state == RefundState.DROPPED:
-        service.open_case(
-            session, "dropped_refund_done", row.number, payment.channel, payment.id, refund=row.number, fen=row.fen
-        )
-        return
-    row.channel_number = stand.channel_number or row.channel_number
-    if stand.done_at is not None:
-        row.done_at = stand.done_at
-    _arrived(session, row, payment, at_channel=payment.channel)
-
-
-def _arrived(session: Session, row: Refund, payment: Payment, *, at_channel: str) -> None:
-    row.state, row.claimed_until, row.ask_at, row.error = RefundState.DONE, None, None, None
-    row.done_at = row.done_at or clock.now()
-    session.add(LedgerEntry(at=row.done_at, channel=at_channel, payment_id=payment.id, refund_id=row.id, fen=-row.fen))
-    session.flush()
-    record(
-        session,
-        actor=f"channel:{at_channel}",
-        action="refund.done",
-        aggregate=("payment", payment.id),
-        after={"number": row.number, "fen": row.fen},
-    )
-    publish(
-        session,
-        RefundArrived(
-            aggregate_id=row.id,
-            payment_id=payment.id,
-            purpose=payment.purpose,
-            subject_id=payment.subject_id,
-            fen=row.fen,
-            route=row.route,
-        ),
-    )
-
-
-def _mark_stuck(session: Session, refund_number: str, code: str) -> None:
-    row = session.execute(
-        update(Refund)
-        .where(Refund.number == refund_number, Refund.state.in_(IN_FLIGHT))
-        .values(state=RefundState.STUCK, claimed_until=None, ask_at=None, error=code)
-        .returning(Refund.id, Refund.payment_id, Refund.fen)
-    ).first()
-    if row is None:
-        return
-    payment = session.get_one(Payment, row.payment_id)
-    service.open_case(
-        session,
-        "refund_stuck",
-        refund_number,
-        payment.channel,
-        payment.id,
-        refund=refund_number,
-        code=code,
-        fen=row.fen,
-    )
-    publish(
-        session,
-        RefundStuck(
-            aggregate_id=row.id,
-            payment_id=payment.id,
-            purpose=payment.purpose,
-            subject_id=payment.subject_id,
-            fen=row.fen,
-        ),
-    )
-
-
-def _made_outside(session: Session, payment: Payment, number: str, stand: RefundStand, by: str) -> None:
-    """Somebody refunded at the channel itself: it is booked, so that nothing is refunded again, and a person looks."""
-    if stand.standing != RefundStanding.DONE or not stand.fen:
-        return
-    service.open_case(
-        session, "refund_outside", number, payment.channel, payment.id, refund=number, fen=stand.fen, by=by
-    )
-    if payment.reserved_fen + stand.fen > (payment.paid_fen or 0):
-        return
-    row = Refund(
-        number=number,
-        payment_id=payment.id,
-        key=f"{OUTSIDE}:{number}",
-        fen=stand.fen,
-        route=OUTSIDE,
-        state=RefundState.WAITING,
-        reason=OUTSIDE,
-        by=f"channel:{payment.channel}",
-        channel_number=stand.channel_number,
-        done_at=stand.done_at,
-    )
-    session.add(row)
-    session.flush()
-    _arrived(session, row, payment, at_channel=payment.channel)
+        arrivals.mark_stuck(session, claim.ask.refund_number, code)
 
 
 # ---------------------------------------------------------------------- a person's end of a stuck refund
@@ -433,10 +250,10 @@ def pay_out(begin: Begin, refund_id: uuid.UUID, *, by: str, reason: str) -> None
     stand = channel.refund_query(payment.number, row.number)
     if stand.standing in (RefundStanding.DONE, RefundStanding.PROCESSING):
         with begin() as session:
-            settle_refund(session, channel.name, payment.number, row.number, stand, by="window")
+            arrivals.settle_refund(session, channel.name, payment.number, row.number, stand, by="window")
         raise Conflict("refund.arrived", N_("渠道答复这项退款已受理或已到账，不能再退现金。"))
     with begin() as session:
-        payment = _locked(session, payment.id)
+        payment = arrivals.locked(session, payment.id)
         row = session.get_one(Refund, refund_id, populate_existing=True)
         if row.state != RefundState.STUCK:
             raise Conflict("refund.not_stuck", N_("这项退款不在待人工处理状态，请刷新页面。"))
@@ -449,4 +266,4 @@ def pay_out(begin: Begin, refund_id: uuid.UUID, *, by: str, reason: str) -> None
             after={"number": row.number, "fen": row.fen},
             reason=reason.strip(),
         )
-        _arrived(session, row, payment, at_channel=service.CASH)
+        arrivals.arrived(session, row, payment, at_channel=service.CASH)

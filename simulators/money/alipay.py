@@ -19,11 +19,11 @@ from urllib.parse import parse_qs, urlencode
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from simulators.http_service import Answer, HttpService, Request, as_json, as_page
+from simulators.http_service import Answer, Request, as_json, as_page
 from simulators.ledger import Ledger
 from simulators.money import bills, pages, signing
-from simulators.money.book import Book, Order, Refusal
-from simulators.money.telling import Teller
+from simulators.money.book import Order, Refusal
+from simulators.money.cashier import CashierService
 
 BEIJING = timezone(timedelta(hours=8))
 REFUSALS = {
@@ -50,13 +50,12 @@ class App:
     """Alipay's."""
 
 
-class AlipayService(HttpService):
+class AlipayService(CashierService):
+    channel = "支付宝"
+
     def __init__(self, ledger: Ledger, app: App) -> None:
-        super().__init__(ledger)
+        super().__init__(ledger, "2026", lambda status, body: status == 200 and body.strip() == b"success")
         self.app = app
-        self.book = Book("2026")
-        self.teller = Teller(self.book, ledger, lambda status, body: status == 200 and body.strip() == b"success")
-        self.base = ""
         self.methods = {
             "alipay.trade.create": self.create,
             "alipay.trade.query": self.query,
@@ -68,12 +67,7 @@ class AlipayService(HttpService):
         self.routes |= {
             ("GET", "/gateway.do"): self.gateway,
             ("POST", "/gateway.do"): self.gateway,
-            ("GET", "/cashier"): self.cashier,
-            ("POST", "/cashier"): self.tap,
             ("GET", "/bill/file"): self.bill_file,
-            ("POST", "/simulator/pay"): self.pay_at_once,
-            ("POST", "/simulator/chaos"): self.set_chaos,
-            ("GET", "/simulator/totals"): lambda _request: as_json(self.book.totals()),
         }
 
     def gateway(self, request: Request) -> Answer:
@@ -250,49 +244,21 @@ class AlipayService(HttpService):
         packed = bills.alipay(self.book, self.app.seller_id, request.query.get("day", ""))
         return as_json({}, 404) if packed is None else Answer(200, packed, "application/zip")
 
-    def cashier(self, request: Request) -> Answer:
-        """What opens when a page asks Alipay to pay a trade."""
-        wanted = request.query.get("trade_no", "")
+    def wanted(self, request: Request) -> Order:
+        number = request.query.get("trade_no", "")
         with self.book.lock:
-            order = next((each for each in self.book.orders.values() if each.channel_number == wanted), None)
-        if order is None:
-            return as_page("<h1>订单不存在</h1>", 404)
-        return as_page(pages.cashier("支付宝", order, request.query.get("back", "")))
+            found = next((each for each in self.book.orders.values() if each.channel_number == number), None)
+        if found is None:
+            raise Refusal("absent")
+        return found
 
-    def tap(self, request: Request) -> Answer:
-        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
-        try:
-            order = self._paid(form.get("number", ""))
-        except Refusal as refusal:
-            return as_page(pages.over(html.escape(refusal.code), form.get("back", "")), 409)
-        return as_page(pages.paid("支付宝", order, form.get("back", "")))
-
-    def pay_at_once(self, request: Request) -> Answer:
-        try:
-            order = self._paid(str(request.json().get("number", "")))
-        except Refusal as refusal:
-            return as_json({"error": refusal.code}, 409)
-        return as_json({"transaction_id": order.transaction_id})
-
-    def _paid(self, number: str) -> Order:
+    def paid(self, number: str) -> Order:
         order = self.book.pay(number)
         # The trade number is Alipay's one number for order and payment.
         order.transaction_id = order.channel_number
         self.ledger.write("paid", number=order.number, fen=order.fen, transaction=order.transaction_id)
         self.teller.tell(order.notice_url, order.number, lambda: self.notice(order))
         return order
-
-    def set_chaos(self, request: Request) -> Answer:
-        try:
-            self.book.set_chaos(request.json())
-        except TypeError as error:
-            return as_json({"error": str(error)}, 400)
-        return as_json({"ok": True})
-
-    def start(self, host: str, port: int) -> Any:
-        server = super().start(host, port)
-        self.base = f"http://{host}:{server.server_port}"
-        return server
 
 
 def _fen(yuan: str) -> int:

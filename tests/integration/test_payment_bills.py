@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
-from cloud.payments import channels, reconciling
+from cloud.payments import reconciling
 from cloud.payments.contract import Refused
 from cloud.payments.model import BillDay
 from simulators.money import bills
@@ -163,12 +163,10 @@ def test_what_was_paid_at_midnight_waits_for_the_next_bill(cashiers: Cashiers) -
         session.execute(text("ALTER TABLE payment_ledger ENABLE TRIGGER USER"))
     reconciling.reconcile(begin, "wechat", today)
     assert tickets() == []
-    order = cashiers.wechat.book.orders.pop(number)
-    other = paying.paid(cashiers, 100)
-    assert other
+    del cashiers.wechat.book.orders[number]
+    paying.paid(cashiers, 100)
     reconciling.reconcile(begin, "wechat", today)
     assert tickets() == [("ours_only", None, 1500)]
-    assert order.fen == 1500
 
 
 def test_every_day_behind_us_is_read_once(cashiers: Cashiers) -> None:
@@ -185,4 +183,3 @@ def test_every_day_behind_us_is_read_once(cashiers: Cashiers) -> None:
     reconciling.catch_up(begin)
     with begin() as session:
         assert reconciling.days_to_read(session, "wechat", today=clock.today()) == []
-    assert channels.offered() == ["wechat", "alipay"]

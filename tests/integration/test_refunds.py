@@ -15,7 +15,7 @@ from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.events import StoredEvent
-from cloud.payments import refunds
+from cloud.payments import arrivals, refunds
 from cloud.payments.contract import RefundStand, RefundStanding
 from cloud.payments.model import Payment, Refund
 from tests.support import paying
@@ -225,7 +225,7 @@ def test_a_refund_made_at_the_channel_itself_is_booked_and_asks_for_a_person(cas
     outside = RefundStand(RefundStanding.DONE, 600, "503", clock.now())
     for _ in range(2):
         with begin() as session:
-            refunds.settle_refund(session, "wechat", number, "MANUAL-1", outside, by="bill")
+            arrivals.settle_refund(session, "wechat", number, "MANUAL-1", outside, by="bill")
     assert paying.cases() == ["refund_outside"]
     assert paying.ledger() == 900
     with pytest.raises(Conflict, match="too_much"):
@@ -237,6 +237,6 @@ def test_a_refund_of_another_amount_than_asked_is_no_refund_of_ours(cashiers: Ca
     refund_id = paying.refund(payment_id, 700)
     with begin() as session:
         number, own = session.get_one(Payment, payment_id).number, session.get_one(Refund, refund_id).number
-        refunds.settle_refund(session, "wechat", number, own, RefundStand(RefundStanding.DONE, 70), by="notice")
+        arrivals.settle_refund(session, "wechat", number, own, RefundStand(RefundStanding.DONE, 70), by="notice")
     assert paying.state_of(refund_id) == "waiting"
     assert paying.cases() == ["refund_amount"]

@@ -14,7 +14,8 @@ from cloud.config import settings
 from simulators.ledger import Ledger
 from simulators.money import signing
 from simulators.money.alipay import AlipayService, App
-from simulators.money.wechat_pay import Merchant, WechatPayService
+from simulators.money.wechat_pay import WechatPayService
+from simulators.money.wechat_pay_v2 import Merchant
 
 APP_ID, MERCHANT_ID = "wx0000simulated01", "1900000001"
 ALIPAY_APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
