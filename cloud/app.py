@@ -30,6 +30,7 @@ SLICES = (
     "notify",
     "payments",
     "people",
+    "billing",
     "lis.catalog",
     "lis.authority",
     "lis.instruments",
@@ -59,8 +60,12 @@ SLICES = (
     "gateways.redecode",
     "gateways.mapping",
     "patient.identity",
+    "patient.paying",
+    "patient.registration",
+    "patient.bills",
     "patient.reports",
     "patient.home",
+    "window",
 )
 """A new slice is one line here and one word in the import contract."""
 

@@ -1,0 +1,1 @@
+"""Bills on the phone: seen, paid together, refunded by the rules."""
