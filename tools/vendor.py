@@ -22,7 +22,6 @@ FILES = {
     "htmx/LICENSE": "htmx.org/LICENSE",
     "tabler/tabler.min.css": "@tabler/core/dist/css/tabler.min.css",
     "tabler/tabler.min.js": "@tabler/core/dist/js/tabler.min.js",
-    "weui/weui.min.css": "weui/dist/style/weui.min.css",
     "echarts/echarts.min.js": "echarts/dist/echarts.min.js",
     "echarts/LICENSE": "echarts/LICENSE",
 }

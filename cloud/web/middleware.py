@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.config import settings
-from cloud.web import i18n
+from cloud.web import i18n, type_size
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none';"
@@ -30,7 +30,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), geolocation=(self), microphone=(), payment=()",
 }
-LANGUAGE_LIFETIME_S = 365 * 24 * 3600
+CHOICE_LIFETIME_S = 365 * 24 * 3600
 
 REQUESTS = Counter("xinglin_http_requests_total", "HTTP requests answered", ["method", "route", "status"])
 DURATION = Histogram("xinglin_http_request_seconds", "Time to answer an HTTP request", ["route"])
@@ -55,6 +55,7 @@ class Surroundings:
         state["request_id"] = request_id
         state["live_position"] = _live_position(scope)
         asked, language = _language(scope)
+        asked_type = type_size.asked(scope)
         i18n.use_language(language)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -65,7 +66,8 @@ class Surroundings:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 status, answered = message["status"], True
-                _add_headers(MutableHeaders(scope=message), request_id, asked)
+                _add_headers(MutableHeaders(scope=message), request_id)
+                _keep_choices(MutableHeaders(scope=message), {i18n.COOKIE: asked, type_size.COOKIE: asked_type})
             await send(message)
 
         try:
@@ -94,16 +96,24 @@ def _language(scope: Scope) -> tuple[str | None, str | None]:
     return None, kept.value if kept else None
 
 
-def _add_headers(headers: MutableHeaders, request_id: str, asked_language: str | None) -> None:
+def _add_headers(headers: MutableHeaders, request_id: str) -> None:
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     headers["X-Request-Id"] = request_id
-    https = settings().public_url.startswith("https://")
-    if https:
+    if _https():
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-    if asked_language is not None:
-        cookie = f"{i18n.COOKIE}={asked_language}; Path=/; Max-Age={LANGUAGE_LIFETIME_S}; HttpOnly; SameSite=lax"
-        headers.append("Set-Cookie", cookie + ("; Secure" if https else ""))
+
+
+def _https() -> bool:
+    return settings().public_url.startswith("https://")
+
+
+def _keep_choices(headers: MutableHeaders, chosen: dict[str, str | None]) -> None:
+    """What an address asked for (language, size of type) stays chosen on this browser."""
+    for name, value in chosen.items():
+        if value is not None:
+            cookie = f"{name}={value}; Path=/; Max-Age={CHOICE_LIFETIME_S}; HttpOnly; SameSite=lax"
+            headers.append("Set-Cookie", cookie + ("; Secure" if _https() else ""))
 
 
 def route_of(scope: Scope) -> str:

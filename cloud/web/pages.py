@@ -2,7 +2,8 @@
 
 ``render(request, "lis/results/review.html", {...})``: what stands before the last ``/`` is the slice's folder, the file
 is in its ``templates/``. Templates see ``_``, ``ngettext``, ``static``, ``staff`` (the person signed in, or None),
-``csrf_token``, ``live(topic, ...)``, ``path``, ``language`` and the filters ``moment``, ``day``, ``clock`` and ``age``.
+``csrf_token``, ``live(topic, ...)``, ``path``, ``language``, ``large_type`` and the filters ``moment``, ``day``,
+``clock``, ``age`` and ``yuan``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from starlette.responses import HTMLResponse
 import cloud
 from cloud.config import settings
 from cloud.kit.clock import local
-from cloud.web import csrf, i18n, navigation
+from cloud.kit.money import yuan
+from cloud.web import csrf, i18n, navigation, type_size
 from cloud.web.statics import static_url
 
 
@@ -53,6 +55,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "csrf_token": csrf.token(request),
         "language": i18n.language(),
         "languages": i18n.LANGUAGES,
+        "large_type": type_size.is_large(request.scope),
         "hospital_name": settings().hospital_name,
         "environment": settings().environment,
     }
@@ -77,7 +80,7 @@ def environment() -> Environment:
     )
     made.install_gettext_callables(i18n.gettext, i18n.ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.globals["static"] = static_url
-    made.filters.update({"moment": _moment, "day": _day, "clock": _clock, "age": _age})
+    made.filters.update({"moment": _moment, "day": _day, "clock": _clock, "age": _age, "yuan": yuan})
     return made
 
 

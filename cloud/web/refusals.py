@@ -132,7 +132,7 @@ def _answer(
 
 
 def _page(request: Request) -> str:
-    return "web/refusal_patient.html" if request.url.path.startswith("/p/") else "web/refusal_staff.html"
+    return "web/refusal_patient.html" if f"{request.url.path}/".startswith("/p/") else "web/refusal_staff.html"
 
 
 def _wants_json(request: Request) -> bool:
