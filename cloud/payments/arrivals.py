@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.events import publish
-from cloud.payments import service
+from cloud.payments import drawers, service
 from cloud.payments.contract import RefundStand, RefundStanding
 from cloud.payments.events import RefundArrived, RefundStuck
-from cloud.payments.model import IN_FLIGHT, LedgerEntry, Payment, Refund, RefundState
+from cloud.payments.model import IN_FLIGHT, LedgerEntry, Payment, PaymentCase, Refund, RefundState
 from cloud.payments.rules import REFUND_BACK_OFF_S, back_off
 
 OUTSIDE = "outside"
@@ -119,14 +119,29 @@ def _done_at_channel(session: Session, row: Refund, payment: Payment, stand: Ref
 def arrived(session: Session, row: Refund, payment: Payment, *, at_channel: str) -> None:
     row.state, row.claimed_until, row.ask_at, row.error = RefundState.DONE, None, None, None
     row.done_at = row.done_at or clock.now()
-    session.add(LedgerEntry(at=row.done_at, channel=at_channel, payment_id=payment.id, refund_id=row.id, fen=-row.fen))
+    cashier = (row.closed_by or row.by) if at_channel == service.CASH else None
+    session.add(
+        LedgerEntry(
+            at=row.done_at,
+            channel=at_channel,
+            payment_id=payment.id,
+            refund_id=row.id,
+            shift_id=drawers.current(session, cashier) if cashier else None,
+            fen=-row.fen,
+        )
+    )
     session.flush()
     record(
         session,
-        actor=f"channel:{at_channel}",
+        actor=cashier or f"channel:{at_channel}",
         action="refund.done",
         aggregate=("payment", payment.id),
         after={"number": row.number, "fen": row.fen},
+    )
+    session.execute(
+        update(PaymentCase)
+        .where(PaymentCase.key == row.number, PaymentCase.kind == "refund_stuck", PaymentCase.closed_at.is_(None))
+        .values(closed_at=clock.now(), closed_by=cashier or f"channel:{at_channel}", closed_why=f"refund.{row.route}")
     )
     publish(
         session,

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from cloud.kit import clock
 from cloud.kit.db import Base, Created, Identified
 from cloud.kit.sealed import SealedText
+from cloud.payments.drawers_model import CashShift
 
 
 class PaymentState(StrEnum):
@@ -58,6 +59,8 @@ class Payment(Identified, Created, Base):
         Index("ix_payment_unsettled", "ask_at", postgresql_where=text("state IN ('open', 'prepared', 'closing')")),
         Index("ix_payment_channel_paid_at", "channel", "paid_at"),
         Index("ix_payment_payer_key_created_at", "payer_key", "created_at"),
+        Index("ix_payment_transaction_id", "transaction_id"),
+        Index("ix_payment_created_at", "created_at"),
     )
 
     number: Mapped[str] = mapped_column(unique=True)
@@ -167,7 +170,9 @@ class LedgerEntry(Identified, Base):
     __table_args__ = (
         CheckConstraint("(refund_id IS NULL) = (fen > 0)", name="sign"),
         Index("uq_payment_ledger_paid", "payment_id", unique=True, postgresql_where=text("refund_id IS NULL")),
+        CheckConstraint("(channel = 'cash') = (shift_id IS NOT NULL)", name="drawer"),
         Index("ix_payment_ledger_channel_at", "channel", "at"),
+        Index("ix_payment_ledger_shift_id", "shift_id", postgresql_where=text("shift_id IS NOT NULL")),
     )
 
     at: Mapped[datetime]
@@ -177,6 +182,8 @@ class LedgerEntry(Identified, Base):
     """``cash`` for what a window paid out or took, whatever channel the payment came by."""
     payment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payment.id"))
     refund_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("refund.id"), unique=True)
+    shift_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(CashShift.id))
+    """Whose drawer the cash went into or came out of; every cash entry has one, no other has."""
     fen: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -237,6 +244,9 @@ class BillDay(Identified, Base):
     our_fen: Mapped[int] = mapped_column(BigInteger)
     keys: Mapped[list[Any]]
     """(payment number, refund number) of every line: what the next day's comparison needs at midnight."""
+    closed_at: Mapped[datetime | None]
+    """When a person signed that nothing of this day is open."""
+    closed_by: Mapped[str | None]
 
 
 class BillDifference(Identified, Created, Base):

@@ -233,6 +233,30 @@ def _stuck(begin: Begin, claim: _Claim, code: str) -> None:
 # ---------------------------------------------------------------------- a person's end of a stuck refund
 
 
+def try_again(session: Session, refund_id: uuid.UUID, *, by: str, reason: str) -> None:
+    """What kept the channel from it is out of the way (an account refilled, a card renewed): the same refund, the same
+    number, once more. Raises `Invalid` (no reason), `Conflict` (not stuck)."""
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请填写原因。"))
+    row = session.execute(
+        update(Refund)
+        .where(Refund.id == refund_id, Refund.state == RefundState.STUCK)
+        .values(state=RefundState.WAITING, ask_at=clock.now(), error=None)
+        .returning(Refund.payment_id, Refund.number)
+    ).first()
+    if row is None:
+        raise Conflict("refund.not_stuck", N_("这项退款不在待人工处理状态，请刷新页面。"))
+    record(
+        session,
+        actor=by,
+        action="refund.try_again",
+        aggregate=("payment", row.payment_id),
+        after={"number": row.number},
+        reason=reason.strip(),
+    )
+    enqueue(session, JOB, lock=f"refund:{row.payment_id}", refund_id=str(refund_id))
+
+
 def pay_out(begin: Begin, refund_id: uuid.UUID, *, by: str, reason: str) -> None:
     """Pay a stuck refund out in cash, after the channel was asked once more.
 

@@ -19,6 +19,7 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
+from cloud.payments import drawers
 from cloud.payments.contract import Evidence
 from cloud.payments.events import PaymentClosed, PaymentSettled
 from cloud.payments.model import UNSETTLED, LedgerEntry, Payment, PaymentCase, PaymentState
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 NUMBERS = Sequence("payment_number_seq")
 CASH = "cash"
+"""The channel of what windows take and pay out; it has no driver."""
 LARGEST_FEN = 100_000_00
 """One payment; a hundred thousand yuan."""
 
@@ -132,8 +134,10 @@ class Settled(StrEnum):
     NO_PAYMENT = "no_payment"
 
 
-def settle(session: Session, channel: str, evidence: Evidence, *, by: str) -> Settled:
+def settle(session: Session, channel: str, evidence: Evidence, *, by: str, cashier: str | None = None) -> Settled:
     """The one way by which a payment becomes paid, whoever brought the evidence and however often.
+
+    `cashier`: for cash alone, the actor in whose drawer it lies; their word is the evidence.
 
     Money is recorded before anybody asks whether what it was for is still there: a late payment is paid and `late`.
     Evidence that differs from the payment in any field settles nothing and opens a case.
@@ -175,11 +179,11 @@ def settle(session: Session, channel: str, evidence: Evidence, *, by: str) -> Se
         return Settled.CASE
     if payment.state == PaymentState.PAID:
         return Settled.BEFORE
-    _paid(session, payment, evidence, by)
+    _paid(session, payment, evidence, by, cashier)
     return Settled.NOW
 
 
-def _paid(session: Session, payment: Payment, evidence: Evidence, by: str) -> None:
+def _paid(session: Session, payment: Payment, evidence: Evidence, by: str, cashier: str | None) -> None:
     assert forward(payment.state, PaymentState.PAID)
     payment.late = payment.state == PaymentState.CLOSED
     payment.state = PaymentState.PAID
@@ -187,10 +191,18 @@ def _paid(session: Session, payment: Payment, evidence: Evidence, by: str) -> No
     payment.paid_fen, payment.paid_at = evidence.fen, evidence.paid_at
     payment.settled_at, payment.settled_by = clock.now(), by
     payment.ask_at = payment.phone = payment.error = None
-    session.add(LedgerEntry(at=evidence.paid_at, channel=payment.channel, payment_id=payment.id, fen=evidence.fen))
+    session.add(
+        LedgerEntry(
+            at=evidence.paid_at,
+            channel=payment.channel,
+            payment_id=payment.id,
+            shift_id=drawers.current(session, cashier) if cashier else None,
+            fen=evidence.fen,
+        )
+    )
     record(
         session,
-        actor=f"channel:{payment.channel}",
+        actor=cashier or f"channel:{payment.channel}",
         action="payment.settle",
         aggregate=("payment", payment.id),
         after={"fen": evidence.fen, "by": by, "late": payment.late, "transaction": evidence.transaction_id},
