@@ -19,16 +19,24 @@ class HisAway(ConnectionError):
     """No connection, no answer in time, or an answer to something else: the line is closed and tried again later."""
 
 
+class HisSilent(HisAway):
+    """The line stands, and no answer came in time."""
+
+
 class Line:
     """One connection to the HIS; one message under way at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connection = connection
         self._link = MllpLink()
 
-    def exchange(self, payload: bytes, control_id: str) -> bytes:
-        """The answer whose MSA-2 is our MSH-10. Any other answer breaks the line: it belongs to who knows what."""
-        deadline = time.monotonic() + ANSWER_S
+    def exchange(self, payload: bytes, control_id: str, answer_s: float = ANSWER_S) -> bytes:
+        """The answer whose MSA-2 is our MSH-10. Any other answer breaks the line: it belongs to who knows what.
+
+        Raises `HisAway`, or an `OSError` of the socket (`TimeoutError`: nothing came in time).
+        """
+        deadline = time.monotonic() + answer_s
         self._link.send(payload, time.monotonic())
         self._connection.sendall(self._link.bytes_to_send())
         while (left := deadline - time.monotonic()) > 0:
@@ -39,7 +47,10 @@ class Line:
             for event in self._link.receive(data, time.monotonic()):
                 if isinstance(event, MessageReceived):
                     return _matching(event.payload, control_id)
-        raise HisAway(f"no answer within {ANSWER_S:g} s")
+        raise HisSilent(f"no answer within {answer_s:g} s")
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def _matching(payload: bytes, control_id: str) -> bytes:

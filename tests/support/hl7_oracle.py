@@ -23,12 +23,18 @@ _GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "OBR": (_SPECIMEN, _ORDER, "OML_O33_OBSERVATION_REQUEST"),
         "TCD": (_SPECIMEN, _ORDER, "OML_O33_OBSERVATION_REQUEST"),
     },
+    "SRM_S01": {
+        "PID": ("SRM_S01_PATIENT",),
+        "RGS": ("SRM_S01_RESOURCES",),
+        "AIG": ("SRM_S01_RESOURCES", "SRM_S01_GENERAL_RESOURCE"),
+    },
+    "SQM_S25": {"ARQ": ("SQM_S25_REQUEST",), "RGS": ("SQM_S25_REQUEST", "SQM_S25_RESOURCES")},
     "ORL_O22": {
         "PID": ("ORL_O22_RESPONSE", "ORL_O22_PATIENT"),
         "ORC": ("ORL_O22_RESPONSE", "ORL_O22_PATIENT", "ORL_O22_ORDER"),
     },
 }
-_OPENS = {"PID", "SPM", "ORC", "TQ1", "OBR"}
+_OPENS = {"PID", "SPM", "ORC", "TQ1", "OBR", "ARQ", "RGS", "AIG"}
 
 
 def structure(header: str) -> str:
