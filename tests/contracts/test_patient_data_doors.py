@@ -194,17 +194,18 @@ OPEN_TO_ALL = {"/p/sign-in", "/p/oauth/wechat", "/p/sign-out"}
 @pytest.mark.req("SEC-1")
 def test_every_patient_page_asks_who_is_signed_in() -> None:
     from cloud.patient.home.routes import router as home
-    from cloud.patient.identity.access import signed_in
+    from cloud.patient.identity.access import signed_in, signed_in_apart
     from cloud.patient.identity.routes import router as identity
+    from cloud.patient.paying.routes import router as paying
     from cloud.patient.reports.routes import router as reports
 
     pages = [
         route
-        for router in (home, identity, reports)
+        for router in (home, identity, paying, reports)
         for route in router.routes
         if isinstance(route, APIRoute) and route.path.startswith("/p")
     ]
     assert len(pages) >= 14
     for page in pages:
-        asks = any(each.call is signed_in for each in page.dependant.dependencies)
+        asks = any(each.call in (signed_in, signed_in_apart) for each in page.dependant.dependencies)
         assert asks or page.path in OPEN_TO_ALL, f"{page.path} asks nobody who they are"

@@ -35,17 +35,17 @@ class Cashiers:
 
 
 @contextmanager
-def running(patched: pytest.MonkeyPatch, **more: str) -> Iterator[Cashiers]:
+def running(patched: pytest.MonkeyPatch, app_id: str = APP_ID, **more: str) -> Iterator[Cashiers]:
     """Both simulators on loopback ports; `more` are further settings (``wechat_pay_driver="v2"``)."""
     merchant_key, platform_key, app_key, alipay_key = keys()
-    merchant = Merchant(APP_ID, MERCHANT_ID, "5A" * 20, signing.public_pem(merchant_key), V3_KEY, V2_KEY, platform_key)
+    merchant = Merchant(app_id, MERCHANT_ID, "5A" * 20, signing.public_pem(merchant_key), V3_KEY, V2_KEY, platform_key)
     wechat = WechatPayService(Ledger(None, "wechat-pay"), merchant)
     alipay = AlipayService(
         Ledger(None, "alipay"), App(ALIPAY_APP_ID, SELLER_ID, signing.public_pem(app_key), alipay_key)
     )
     servers = [wechat.start("127.0.0.1", 0), alipay.start("127.0.0.1", 0)]
     wanted = {
-        "wechat_app_id": APP_ID,
+        "wechat_app_id": app_id,
         "wechat_pay_driver": "v3",
         "wechat_pay_url": wechat.base,
         "wechat_pay_merchant_id": MERCHANT_ID,

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from cloud.kit.db import Transaction
+from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Unauthenticated
 from cloud.patient.identity.account import account
 from cloud.people.access import Subject
@@ -44,3 +44,12 @@ def signed_in(request: Request, session: Transaction) -> CurrentPatient:
 
 
 Patient = Annotated[CurrentPatient, Depends(signed_in, scope="function")]
+
+
+def signed_in_apart(request: Request) -> CurrentPatient:
+    """The same in a unit of work of its own, over before the page begins: for pages that speak to a channel."""
+    with begin() as session:
+        return signed_in(request, session)
+
+
+PatientApart = Annotated[CurrentPatient, Depends(signed_in_apart)]
