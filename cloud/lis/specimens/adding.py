@@ -17,7 +17,7 @@ from cloud.lis.catalog import service as catalog
 from cloud.lis.catalog.model import Test
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import OrderItem
-from cloud.lis.specimens import lookup, record, tubing
+from cloud.lis.specimens import charging, lookup, record, tubing
 from cloud.lis.specimens.model import Specimen, SpecimenState, TestCollection, Whereabouts
 from cloud.web.i18n import mark as N_
 
@@ -152,6 +152,7 @@ def add_on(
     tubing.join(session, specimen, [each.id for each in items], by=by, new=False)
     for each in items:
         session.refresh(each)
+    charging.received(session, specimen, [each.id for each in items], by=by)
     record.tell_pages(session, specimen)
     audit.record(
         session,

@@ -7,12 +7,14 @@ from sqlalchemy.orm import Session
 from cloud.kit.events import on
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.events import OrderCancelled, TestsAdded
-from cloud.lis.specimens import refusal, service
+from cloud.lis.specimens import charging, refusal, service
 
 
 @on(OrderCancelled, "lis.specimens.order_cancelled")
 def order_cancelled(session: Session, event: OrderCancelled) -> None:
-    """Tubes without a test left are cancelled; one whose other tests are all released is done."""
+    """Tubes without a test left are cancelled; one whose other tests are all released is done. What was executed with
+    the cancelled tests can be refunded again."""
+    charging.given_back(session, event.aggregate_id, event.item_ids, by="system", reason=event.reason)
     refusal.cancel_emptied(session, event.specimen_ids, by="system")
     for specimen_id in sorted(event.specimen_ids):
         if service.live_items(session, specimen_id):

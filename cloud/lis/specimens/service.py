@@ -20,7 +20,7 @@ from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.specimens import rules
+from cloud.lis.specimens import charging, rules
 from cloud.lis.specimens.events import SpecimenCollected, SpecimenReceived, SpecimenSent
 from cloud.lis.specimens.lookup import (
     OPEN_STATES,
@@ -148,7 +148,8 @@ def receive(
 ) -> Specimen:
     """The tube is in the laboratory. Also straight from the printed label, where nobody scans at the bedside.
 
-    One that was lost on its way is found by this.
+    One that was lost on its way is found by this. What it costs is executed with it (`charging`): raises `Conflict` for
+    what is being refunded, and for what is not paid where the hospital refuses that.
     """
     specimen = by_barcode(session, barcode)
     if done_before(session, specimen, submission):
@@ -161,7 +162,8 @@ def receive(
             return specimen
         raise
     # A cancellation that came first leaves nothing to move: then the reception is undone with this transaction.
-    _move_items(session, claimed, (ItemState.ORDERED, ItemState.COLLECTED), ItemState.RECEIVED)
+    moved = _move_items(session, claimed, (ItemState.ORDERED, ItemState.COLLECTED), ItemState.RECEIVED)
+    unpaid = charging.received(session, claimed, moved, by=by)
     if claimed.whereabouts == Whereabouts.LOST:
         claimed.whereabouts = Whereabouts.RETRIEVED
         session.flush()
@@ -174,7 +176,7 @@ def receive(
         place=place,
         device=device,
         submission=submission,
-        detail={"from": was, **(detail or {})},
+        detail={"from": was, **({"unpaid": unpaid} if unpaid else {}), **(detail or {})},
     )
     publish(session, SpecimenReceived(aggregate_id=claimed.id, **told(claimed)))
     tell_pages(session, claimed)

@@ -13,7 +13,7 @@ from cloud.kit import audit, clock
 from cloud.kit.errors import Conflict
 from cloud.lis.orders import service as orders
 from cloud.lis.orders.model import ItemState, OrderItem
-from cloud.lis.specimens import lookup, record, tubing
+from cloud.lis.specimens import charging, lookup, record, tubing
 from cloud.lis.specimens.model import Handling, Specimen, SpecimenDefect, SpecimenEvent, SpecimenState, Whereabouts
 from cloud.web.i18n import mark as N_
 
@@ -45,6 +45,7 @@ def undo_reception(session: Session, barcode: str, *, by: str, reason: str) -> S
     back_to = SpecimenState(_last(session, specimen.id, "received").detail.get("from") or _before_receipt(specimen))
     specimen = record.claim_back(session, specimen, back_to, received_at=None, received_by=None)
     _items_become(session, specimen, ItemState.RECEIVED, tubing.item_state_on(specimen))
+    charging.given_back(session, specimen.order_id, [each.id for each in items], by=by, reason=because)
     _note(session, specimen, "reception_undone", SpecimenState.RECEIVED, by, because)
     return specimen
 
