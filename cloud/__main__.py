@@ -226,9 +226,12 @@ def seed_demo() -> None:
     """Load the demonstration's people, accounts and boxes. Refuses in production."""
     _prepare("seed-demo")
     from cloud import demo
+    from cloud.demo import clinics
+    from cloud.kit.db import begin
 
     try:
         demo.run()
+        clinics.seed(begin)
     except demo.NotInProduction as refused:
         typer.echo(refused, err=True)
         raise typer.Exit(REFUSED) from None

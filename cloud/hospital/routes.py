@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloud.hospital import service
+from cloud.hospital import photos, service
 from cloud.kit.db import Transaction
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -24,12 +24,13 @@ KIND_NAMES = {
 }
 
 router = APIRouter(include_in_schema=False)
-navigation.add(N_("院区与科室"), PAGE, permission="catalog.read", group=N_("系统"), position=930, key="g D")
+router.include_router(photos.router)
+navigation.add(N_("院区与科室"), PAGE, permission="hospital.read", group=N_("系统"), position=930, key="g D")
 
 
 @router.get(PAGE)
 def departments(
-    request: Request, staff: Annotated[CurrentStaff, Depends(require("catalog.read"))], session: Transaction
+    request: Request, staff: Annotated[CurrentStaff, Depends(require("hospital.read"))], session: Transaction
 ) -> Response:
     context = {"departments": service.departments(session), "kinds": KIND_NAMES}
     return render(request, "hospital/departments.html", context)

@@ -34,6 +34,11 @@ PERMISSIONS = {
     "turnaround.target": N_("设置周转时间目标"),
     "environment.read": N_("查看环境监测"),
     "environment.acknowledge": N_("处置环境报警"),
+    "schedule.read": N_("查看出诊安排"),
+    "schedule.edit": N_("维护排班"),
+    "schedule.stop": N_("停诊和替诊"),
+    "hospital.read": N_("查看科室和医生"),
+    "hospital.edit": N_("维护科室和医生"),
     "catalog.read": N_("查看项目字典"),
     "catalog.edit": N_("维护项目字典"),
     "catalog.approve": N_("批准参考范围"),
@@ -65,6 +70,7 @@ _BENCH = {
     "turnaround.cause",
     "environment.read",
     "environment.acknowledge",
+    "hospital.read",
     "catalog.read",
     "authority.read",
     "gateway.read",
@@ -97,7 +103,7 @@ ROLES: dict[str, frozenset[str]] = {
         }
     ),
     "field_engineer": frozenset(
-        {"gateway.read", "gateway.configure", "environment.read", "catalog.read", "printer.configure"}
+        {"gateway.read", "gateway.configure", "environment.read", "catalog.read", "hospital.read", "printer.configure"}
     ),
     "nurse": frozenset({"patient.read", "critical.ward", "specimen.print", "specimen.collect", "specimen.hand_over"}),
     "courier": frozenset({"specimen.hand_over"}),
@@ -117,9 +123,20 @@ ROLES: dict[str, frozenset[str]] = {
     "clerk": frozenset(
         {"patient.read", "result.read", "result.export", "report.read", "report.print", "turnaround.read"}
     ),
-    "cashier": frozenset({"patient.read", "patient.bind", "specimen.print"}),
+    "cashier": frozenset({"hospital.read", "schedule.read", "patient.read", "patient.bind", "specimen.print"}),
+    "outpatient_office": frozenset(
+        {"hospital.read", "hospital.edit", "schedule.read", "schedule.edit", "schedule.stop"}
+    ),
     "admin": frozenset(
-        {"staff.admin", "authority.read", "authority.grant", "audit.read", "catalog.read", "gateway.read"}
+        {
+            "staff.admin",
+            "authority.read",
+            "authority.grant",
+            "audit.read",
+            "catalog.read",
+            "hospital.read",
+            "gateway.read",
+        }
     ),
 }
 
@@ -135,6 +152,7 @@ ROLE_NAMES = {
     "infection_control": N_("感染管理专员"),
     "clerk": N_("检验信息员"),
     "cashier": N_("收费员"),
+    "outpatient_office": N_("门诊办公室"),
     "admin": N_("系统管理员"),
 }
 

@@ -28,6 +28,7 @@ CAST = {
     "infection_control": "褚感控",
     "clerk": "卫信息",
     "cashier": "周收费",
+    "outpatient_office": "秦门办",
     "admin": "吴管理",
 }
 _TOKEN = re.compile(r'name="csrf_token" value="([0-9a-f]{64})"')

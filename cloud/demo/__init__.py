@@ -39,16 +39,10 @@ ACCOUNTS = (
     ("infection", "褚感控", ("infection_control",)),
     ("clerk", "卫信息", ("clerk",)),
     ("cashier", "孙收费", ("cashier",)),
+    ("outpatient", "秦门办", ("outpatient_office",)),
     ("admin", "系统管理员", ("admin",)),
     ("robot-technician", "机器人技师", ("technician",)),
     ("robot-reviewer", "机器人审核", ("reviewer",)),
-)
-DEPARTMENTS = (
-    ("NK", "内科门诊"),
-    ("WK", "外科门诊"),
-    ("EK", "儿科门诊"),
-    ("TJ", "体检中心"),
-    ("JZ", "急诊科"),
 )
 ANALYZERS = (
     # code, name, link of the box, driver (also the name of its channel table), section
@@ -75,8 +69,6 @@ def run() -> None:
 
 def _seed(session: Session) -> None:
     campus = hospital.main_campus(session)
-    for code, name in DEPARTMENTS:
-        hospital.ensure_department(session, code=code, name=name, campus=campus)
     for login, name, roles in ACCOUNTS:
         if staff.account_by_login(session, login) is None:
             staff.create_account(session, login=login, name=name, password=PASSWORD, roles=roles)
