@@ -14,7 +14,19 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, cast
 
 from fastapi import Depends
-from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, MetaData, Uuid, create_engine, func, literal, make_url
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    Uuid,
+    create_engine,
+    func,
+    literal,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator
@@ -104,6 +116,11 @@ def engine() -> Engine:
 @cache
 def _sessions() -> sessionmaker[Session]:
     return sessionmaker(engine(), expire_on_commit=False)
+
+
+def wait_at_most(session: Session, seconds: float) -> None:
+    """No statement of this transaction takes longer, waits for locks included; else it ends as `OperationalError`."""
+    session.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
 
 
 def new_session() -> Session:

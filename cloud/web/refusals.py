@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -57,6 +58,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(InterfaceError, _database)
+    app.add_exception_handler(PoolTimeout, _database)
 
 
 def message_of(error: XinglinError) -> str:
@@ -102,6 +104,9 @@ def _database(request: Request, error: Exception) -> Response:
     if state in {"40001", "40P01"}:  # serialization failure, deadlock: nothing was written, trying again is right
         return _answer(request, Conflict("try_again", N_("同时有人在修改同一内容，请重试。")))
     _log.error("database is away", route=route_of(request.scope), exc_info=error)
+    if _is_phone(request):
+        busy = N_("系统暂时繁忙，请稍后重试。已付的款项不会丢失，也不会重复扣款。")
+        return _answer(request, Unavailable("database_away", busy))
     return _answer(request, Unavailable("database_away", N_("数据库暂时无法访问，已提交的内容不会丢失。请稍后重试。")))
 
 
@@ -132,7 +137,11 @@ def _answer(
 
 
 def _page(request: Request) -> str:
-    return "web/refusal_patient.html" if f"{request.url.path}/".startswith("/p/") else "web/refusal_staff.html"
+    return "web/refusal_patient.html" if _is_phone(request) else "web/refusal_staff.html"
+
+
+def _is_phone(request: Request) -> bool:
+    return f"{request.url.path}/".startswith("/p/")
 
 
 def _wants_json(request: Request) -> bool:

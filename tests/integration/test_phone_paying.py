@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
+import httpx
+import psycopg
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from cloud.config import Settings
 from cloud.kit import clock
+from cloud.kit.db import begin, engine
+from cloud.patient.identity import access
 from cloud.patient.paying import stand_in
 from cloud.patient.paying.rules import Stage, stage_of, track, word_of
 from cloud.payments.model import Payment, Refund
@@ -126,6 +133,57 @@ def test_a_channel_that_is_down_gives_a_clear_page_and_the_money_a_way(place: Pa
     assert wang.get(f"/p/pay/{payment_id}/stand?asked=1").json()["stage"] == "open"
     place.cashiers.wechat.book.set_chaos({})
     assert pays(wang, payment_id).headers["location"] == "/p/reports"
+
+
+@contextmanager
+def without_database() -> Iterator[None]:
+    """Nobody reaches this database, and who was connected is not any more."""
+    here = engine().url
+    elsewhere = here.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    with psycopg.connect(elsewhere, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{here.database}" WITH ALLOW_CONNECTIONS false')
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (here.database,))
+        try:
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{here.database}" WITH ALLOW_CONNECTIONS true')
+
+
+@pytest.mark.req("UX-1", "PAY-5", "PAY-6")
+def test_money_paid_while_the_database_is_away_is_not_lost(place: PayTown, wang: Phone) -> None:
+    payment_id = asked_of("wang", 4321)
+    wang.get(f"/p/pay/{payment_id}")
+    with capture_logs() as log, without_database():
+        order = place.cashiers.wechat.book.pay(paying_number(place))
+        page = wang.get(f"/p/pay/{payment_id}?back=1")
+        assert page.status_code == 503
+        for said in ("已付的款项不会丢失", "重试", f'href="/p/pay/{payment_id}?back=1"'):
+            assert said in page.text
+        told = httpx.post(f"{place.town.url}/pay/notice/wechat", content=b"{}", trust_env=False)
+        assert told.status_code >= 400, "a notice that is not stored is not acknowledged: the channel repeats it"
+    assert [each["event"] for each in log].count("database is away") == 2
+    ended = wang.get(f"/p/pay/{payment_id}?back=1")
+    assert (ended.status_code, ended.headers["location"]) == (303, "/p/reports")
+    assert paying.payment(payment_id).paid_fen == order.fen == 4321
+
+
+def paying_number(place: PayTown) -> str:
+    """The newest order at the channel."""
+    return list(place.cashiers.wechat.book.orders)[-1]
+
+
+@pytest.mark.req("UX-1", "PAY-5")
+def test_a_database_that_lets_a_phone_wait_gives_a_page_that_says_so(
+    wang: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody holds the table: without an end to the waiting the phone's browser would give up first."""
+    monkeypatch.setattr(access, "PATIENCE_S", 0.3)
+    with capture_logs(), begin() as session:
+        session.execute(text("LOCK TABLE payment IN ACCESS EXCLUSIVE MODE"))
+        page = wang.get("/p/transactions")
+    assert page.status_code == 503
+    assert "已付的款项不会丢失" in page.text
+    assert wang.get("/p/transactions").status_code == 200
 
 
 @pytest.mark.req("PAY-5")

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from cloud.kit.db import Transaction, begin
+from cloud.kit.db import Transaction, begin, wait_at_most
 from cloud.kit.errors import Unauthenticated
 from cloud.patient.identity.account import account
 from cloud.people.access import Subject
@@ -21,6 +21,8 @@ REALM = "patient"
 SIGNED_IN_FOR = timedelta(hours=24)
 """WeChat signs in silently, so a short session costs the patient nothing."""
 IDLE_FOR = timedelta(hours=2)
+PATIENCE_S = 8
+"""A page that the database keeps waiting longer says so, before the phone's own browser gives up without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class CurrentPatient:
 
 def signed_in(request: Request, session: Transaction) -> CurrentPatient:
     """Whoever is signed in on this phone; raises `Unauthenticated`, which leads to WeChat's sign-in and back."""
+    wait_at_most(session, PATIENCE_S)
     opened = find_session(session, request, realm=REALM, idle=IDLE_FOR)
     if opened is None or account(session, opened.subject_id) is None:
         raise Unauthenticated("not_signed_in", N_("请先登录。"))
