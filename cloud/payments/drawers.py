@@ -20,7 +20,7 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.ids import new_id
 from cloud.payments.drawers_model import CashShift
-from cloud.payments.model import LedgerEntry
+from cloud.payments.model import LedgerEntry, Payment, Refund
 from cloud.web.i18n import mark as N_
 
 PIECES_FEN = (10000, 5000, 2000, 1000, 500, 100, 50, 10)
@@ -101,6 +101,18 @@ def standing(session: Session, shift_id: uuid.UUID) -> Standing:
         ).where(LedgerEntry.shift_id == shift_id)
     ).one()
     return Standing(opening, int(row[0]), int(row[1]), int(row[2]), int(row[3]))
+
+
+def entries(session: Session, shift_id: uuid.UUID) -> list[tuple[LedgerEntry, Payment, Refund | None]]:
+    """What moved in a shift, the newest first."""
+    rows = session.execute(
+        select(LedgerEntry, Payment, Refund)
+        .join(Payment, Payment.id == LedgerEntry.payment_id)
+        .outerjoin(Refund, Refund.id == LedgerEntry.refund_id)
+        .where(LedgerEntry.shift_id == shift_id)
+        .order_by(LedgerEntry.recorded_at.desc(), LedgerEntry.id.desc())
+    )
+    return [(entry, payment, refund) for entry, payment, refund in rows]
 
 
 def open_of(session: Session, cashier: str) -> CashShift | None:

@@ -194,6 +194,7 @@ class ChannelNotice(Identified, Base):
     __table_args__ = (
         UniqueConstraint("channel", "key", name="uq_payment_notice_key"),
         Index("ix_payment_notice_received_at", "received_at"),
+        Index("ix_payment_notice_number", "number"),
     )
 
     channel: Mapped[str]

@@ -1,4 +1,5 @@
-"""Where channels tell us of money: no sign-in, no cookie, no page; what comes is believed by its signature alone."""
+"""Where channels tell us of money: no sign-in, no cookie, no page; what comes is believed by its signature alone. And
+the staff's pages of money, each in a module of its own."""
 
 from __future__ import annotations
 
@@ -8,9 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cloud.kit.db import begin
-from cloud.payments import notices
+from cloud.payments import case_routes, day_routes, drawer_routes, notices, payment_routes, statement_routes
 
 router = APIRouter(include_in_schema=False)
+# What has a name stands before the page of one payment, whose address is anything.
+for each in (case_routes, day_routes, statement_routes, drawer_routes, payment_routes):
+    router.include_router(each.router)
 
 
 @router.post("/pay/notice/{channel}")

@@ -59,3 +59,11 @@ DAY_STATES = {
     "ready": (N_("可关账"), "info"),
     "closed": (N_("已关账"), "good"),
 }
+VERDICTS = {
+    "settled": N_("已入账"),
+    "known": N_("重复，已入账"),
+    "hint": N_("已向渠道核实"),
+    "case": N_("不符，转人工"),
+    "no_payment": N_("没有这笔订单"),
+    "refund": N_("已记退款"),
+}

@@ -47,6 +47,10 @@ PERMISSIONS = {
     "authority.grant": N_("登记人员授权"),
     "gateway.read": N_("查看网关"),
     "gateway.configure": N_("配置网关"),
+    "money.read": N_("查看收费与退费"),
+    "money.collect": N_("窗口收费"),
+    "money.refund": N_("窗口退费"),
+    "money.reconcile": N_("对账与关账"),
     "staff.admin": N_("管理账号"),
     "audit.read": N_("查看审计记录"),
 }
@@ -123,10 +127,22 @@ ROLES: dict[str, frozenset[str]] = {
     "clerk": frozenset(
         {"patient.read", "result.read", "result.export", "report.read", "report.print", "turnaround.read"}
     ),
-    "cashier": frozenset({"hospital.read", "schedule.read", "patient.read", "patient.bind", "specimen.print"}),
     "outpatient_office": frozenset(
         {"hospital.read", "hospital.edit", "schedule.read", "schedule.edit", "schedule.stop"}
     ),
+    "cashier": frozenset(
+        {
+            "hospital.read",
+            "schedule.read",
+            "patient.read",
+            "patient.bind",
+            "specimen.print",
+            "money.read",
+            "money.collect",
+            "money.refund",
+        }
+    ),
+    "finance": frozenset({"money.read", "money.reconcile"}),
     "admin": frozenset(
         {
             "staff.admin",
@@ -153,6 +169,7 @@ ROLE_NAMES = {
     "clerk": N_("检验信息员"),
     "cashier": N_("收费员"),
     "outpatient_office": N_("门诊办公室"),
+    "finance": N_("财务人员"),
     "admin": N_("系统管理员"),
 }
 

@@ -106,6 +106,10 @@ MATRIX = {
     "specimen.receive": {"technician", "reviewer", "section_head", "director", "reception"},
     "infectious.decide": {"reviewer", "section_head", "director", "infection_control"},
     "result.export": {"reviewer", "section_head", "director", "clerk"},
+    "money.read": {"cashier", "finance"},
+    "money.collect": {"cashier"},
+    "money.refund": {"cashier"},
+    "money.reconcile": {"finance"},
     "staff.admin": {"admin"},
     "audit.read": {"director", "admin"},
 }

@@ -29,6 +29,7 @@ CAST = {
     "clerk": "卫信息",
     "cashier": "周收费",
     "outpatient_office": "秦门办",
+    "finance": "蒋财务",
     "admin": "吴管理",
 }
 _TOKEN = re.compile(r'name="csrf_token" value="([0-9a-f]{64})"')
