@@ -30,8 +30,8 @@ def _default_worker_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _prepare(process: str, *, migrated: bool = True) -> None:
-    """Logs, the slices, and a database that answers."""
+def _prepare(process: str, *, migrated: bool = True, pages: bool = False) -> None:
+    """Logs, the slices (routes and all only where `pages` are served), and a database that answers."""
     from cloud.app import load_slices
     from cloud.kit import logs
     from cloud.kit.db import engine
@@ -41,7 +41,7 @@ def _prepare(process: str, *, migrated: bool = True) -> None:
     logs.configure(process)
     secrets.check(settings())
     wait_for_database(engine(), wait_s=settings().start_wait_s, migrated=migrated)
-    load_slices()
+    load_slices(pages=pages)
 
 
 def _broker() -> None:
@@ -92,7 +92,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serve the pages and the API."""
     import uvicorn
 
-    _prepare("web")
+    _prepare("web", pages=True)
     uvicorn.run(
         "cloud.app:create_service",
         factory=True,
@@ -259,7 +259,7 @@ def load_history(
 @program.command()
 def explain(report: Annotated[str, typer.Argument(help="The report's id or number, or the tube's barcode.")]) -> None:
     """Work every step of a report out again from what is stored; exit 1 when one comes out otherwise."""
-    _prepare("explain")
+    _prepare("explain", pages=True)
     from cloud.explain import finding, telling
     from cloud.kit.db import begin
 
