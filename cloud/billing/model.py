@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Numeric, UniqueConstraint, text
@@ -145,7 +146,7 @@ class ChargeItem(Identified, Base):
     name: Mapped[str]
     spec: Mapped[str] = mapped_column(default="")
     unit: Mapped[str] = mapped_column(default="")
-    quantity: Mapped[float] = mapped_column(Numeric(12, 3, asdecimal=True))
+    quantity: Mapped[Decimal] = mapped_column(Numeric(12, 3))
     price_fen: Mapped[int] = mapped_column(BigInteger)
     """Of one unit, rounded to the fen; the line's own amount is `fen`."""
     fen: Mapped[int] = mapped_column(BigInteger)

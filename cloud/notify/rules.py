@@ -33,6 +33,10 @@ TEMPLATES = {
         Template("report_ready", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
         Template("critical_waits", frozenset({"hospital", "department", "minutes"}), timedelta(hours=2)),
         Template("report_recalled", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
+        Template("charge_arose", frozenset({"hospital", "patient", "count", "yuan", "link"}), timedelta(days=1)),
+        Template("refund_arrived", frozenset({"hospital", "patient", "yuan", "link"}), timedelta(days=3)),
+        Template("late_refund", frozenset({"hospital", "yuan", "link"}), timedelta(days=3)),
+        Template("refund_stuck", frozenset({"hospital", "yuan", "link"}), timedelta(days=3)),
     )
 }
 

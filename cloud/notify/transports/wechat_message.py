@@ -27,7 +27,14 @@ def send(begin: Begin, message: Message) -> str | None:
     return None if receipt is None else str(receipt)
 
 
-SUBJECTS = {"report_ready": "检验报告已出", "report_recalled": "检验报告已撤回"}
+SUBJECTS = {
+    "report_ready": "检验报告已出",
+    "report_recalled": "检验报告已撤回",
+    "charge_arose": "有新的账单待缴费",
+    "refund_arrived": "退款已到账",
+    "late_refund": "多付款项正在退回",
+    "refund_stuck": "退款需人工处理",
+}
 """What the message is about, in words that tell nothing of the result."""
 
 
