@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cloud.kit.db import begin
-from cloud.payments import case_routes, day_routes, drawer_routes, notices, payment_routes, statement_routes
+from cloud.kit.errors import NotFound
+from cloud.payments import case_routes, channels, day_routes, drawer_routes, notices, payment_routes, statement_routes
+from cloud.web.i18n import mark as N_
 
 router = APIRouter(include_in_schema=False)
 # What has a name stands before the page of one payment, whose address is anything.
@@ -20,6 +22,8 @@ for each in (case_routes, day_routes, statement_routes, drawer_routes, payment_r
 @router.post("/pay/notice/{channel}")
 async def notice(request: Request, channel: str) -> Response:
     """A payment or refund notice; 404-like refusals say nothing about why."""
+    if channel not in channels.NAMES:
+        raise NotFound("payment.no_channel", N_("没有找到，或者您无权查看。"))
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -59,6 +59,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(InterfaceError, _database)
     app.add_exception_handler(PoolTimeout, _database)
+    app.add_exception_handler(DataError, _unstorable)
 
 
 def message_of(error: XinglinError) -> str:
@@ -108,6 +109,12 @@ def _database(request: Request, error: Exception) -> Response:
         busy = N_("系统暂时繁忙，请稍后重试。已付的款项不会丢失，也不会重复扣款。")
         return _answer(request, Unavailable("database_away", busy))
     return _answer(request, Unavailable("database_away", N_("数据库暂时无法访问，已提交的内容不会丢失。请稍后重试。")))
+
+
+def _unstorable(request: Request, error: Exception) -> Response:
+    """What no column takes (a NUL character, a number beyond every range) was sent, or a check of ours is missing."""
+    _log.warning("unstorable", route=route_of(request.scope), exc_info=error)
+    return _answer(request, Invalid("unstorable", N_("内容中有无法识别的字符或超出范围的数值，请检查后重新填写。")))
 
 
 def fault_page(request: Request) -> Response:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import html
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -325,3 +328,40 @@ def test_only_a_refund_that_is_done_has_an_arrived_step() -> None:
     assert [step.stand for step in track(_refund("done"))] == ["done", "done", "done"]
     assert [step.stand for step in track(_refund("processing"))] == ["done", "now", ""]
     assert track(_refund("done", route="cash"))[-1].title == "已在窗口以现金退还"
+
+
+def first_view(phone: Phone, address: str) -> int:
+    """Bytes that a browser loads before it shows the page, compressed, without pictures."""
+    page = phone.get(address)
+    assert page.status_code == 200, address
+    links = re.findall(r'<(?:link rel="stylesheet"|script)[^>]*(?:href|src)="(/static/[^"]+)"([^>]*)>', page.text)
+    needed = [html.unescape(each) for each, more in links if 'media="print"' not in more]
+    assert any("patient.css" in each for each in needed)
+    total = len(gzip.compress(page.content))
+    for each in needed:
+        answer = phone.get(each)
+        assert answer.status_code == 200, each
+        total += len(gzip.compress(answer.content))
+    return total
+
+
+@pytest.mark.req("UX-1")
+def test_the_first_view_of_a_phones_page_is_light(wang: Phone) -> None:
+    """Under 60 KB (architecture, must 11); ours are far below, and stay so."""
+    for address in ("/p", "/p/today", "/p/transactions", f"/p/pay/{asked_of('wang')}"):
+        assert first_view(wang, address) < 20_000, address
+
+
+@pytest.mark.req("UX-1")
+def test_large_type_is_chosen_once_and_kept_on_every_page(place: PayTown) -> None:
+    phone = place.town.phone("elder")
+    phone.sign_in()
+    assert 'class="large"' not in phone.get("/p").text
+    assert 'class="large"' in phone.get("/p/today?type=large").text
+    for address in ("/p", "/p/transactions", "/p/bind", "/p/nowhere"):
+        page = phone.get(address)
+        assert 'class="large"' in page.text, address
+        assert "标准字号" in page.text
+    phone.get("/p?type=normal")
+    assert 'class="large"' not in phone.get("/p").text
+    assert 'class="large"' not in phone.get("/p?type=huge").text

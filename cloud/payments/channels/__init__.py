@@ -25,6 +25,8 @@ def _alipay(known: Settings) -> Channel | None:
 
 
 _MAKERS: dict[str, Callable[[Settings], Channel | None]] = {WECHAT: _wechat, ALIPAY: _alipay}
+NAMES = tuple(_MAKERS)
+"""Every channel there can be, whether or not this hospital has it."""
 
 
 _made_with: Settings | None = None
