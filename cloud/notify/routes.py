@@ -34,6 +34,13 @@ TEMPLATE_NAMES = {
     "report_ready": N_("报告已出"),
     "report_recalled": N_("报告已撤回"),
     "critical_waits": N_("危急值待接收"),
+    "booking_confirmed": N_("挂号成功"),
+    "booking_cancelled": N_("退号完成"),
+    "booking_changed": N_("就诊安排变动"),
+    "booking_reminder": N_("就诊提醒"),
+    "session_stopped": N_("停诊通知"),
+    "waiting_offer": N_("候补有号"),
+    "late_refund": N_("超时支付退款"),
 }
 OUTCOME_NAMES = {"sent": N_("已发送"), "retry": N_("稍后重试"), "failed": N_("发送失败")}
 

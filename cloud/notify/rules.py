@@ -37,6 +37,17 @@ TEMPLATES = {
         Template("refund_arrived", frozenset({"hospital", "patient", "yuan", "link"}), timedelta(days=3)),
         Template("late_refund", frozenset({"hospital", "yuan", "link"}), timedelta(days=3)),
         Template("refund_stuck", frozenset({"hospital", "yuan", "link"}), timedelta(days=3)),
+        *(
+            Template(name, frozenset({"hospital", "patient", "time", "link"}), lifetime)
+            for name, lifetime in (
+                ("booking_confirmed", timedelta(days=1)),
+                ("booking_cancelled", timedelta(days=1)),
+                ("booking_changed", timedelta(days=1)),
+                ("booking_reminder", timedelta(hours=12)),
+                ("session_stopped", timedelta(days=1)),
+                ("waiting_offer", timedelta(minutes=20)),
+            )
+        ),
     )
 }
 

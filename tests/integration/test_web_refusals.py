@@ -100,9 +100,7 @@ def test_input_of_the_wrong_form_is_named(site: Site) -> None:
     assert "path.number" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(
-    ("path", "way_out"), [("/staff/nowhere", "/staff"), ("/p/nowhere", "/p"), ("/x", "/staff")]
-)
+@pytest.mark.parametrize(("path", "way_out"), [("/staff/nowhere", "/staff"), ("/p/nowhere", "/p"), ("/x", "/staff")])
 def test_a_page_that_is_not_there_says_what_to_do(site: Site, path: str, way_out: str) -> None:
     answer = site.visitor().http.get(path)
     assert answer.status_code == 404
