@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
+from cloud.kit.ids import new_id
 from cloud.payments import arrivals
 from cloud.payments.drawers_model import RECEIPT_NUMBERS, Receipt, ReceiptCopy
 from cloud.payments.model import Payment, PaymentState
@@ -80,6 +82,35 @@ def issue(
     return row
 
 
+def print_original(session: Session, receipt_id: uuid.UUID, *, by: str) -> Receipt:
+    """The original goes to paper: once. Raises `NotFound`, `Conflict` (voided; it has left already)."""
+    row = _held(session, receipt_id)
+    if row.voided_at is not None:
+        raise Conflict("receipt.voided", N_("这张票据已作废，请刷新页面。"))
+    made = session.scalar(
+        insert(ReceiptCopy)
+        .values(id=new_id(), receipt_id=row.id, number=0, at=clock.now(), by=by, why="")
+        .on_conflict_do_nothing(constraint="uq_receipt_copy_number")
+        .returning(ReceiptCopy.id)
+    )
+    if made is None:
+        raise Conflict("receipt.printed", N_("票据已打印过，如需再打请用“补打”。"))
+    record(
+        session,
+        actor=by,
+        action="receipt.original",
+        aggregate=("payment", row.payment_id),
+        after={"receipt": row.number},
+    )
+    return row
+
+
+def copies_of(session: Session, receipt_id: uuid.UUID) -> list[ReceiptCopy]:
+    """Every sheet that left, the original (number 0) first."""
+    found = select(ReceiptCopy).where(ReceiptCopy.receipt_id == receipt_id).order_by(ReceiptCopy.number)
+    return list(session.scalars(found))
+
+
 def print_again(session: Session, receipt_id: uuid.UUID, *, by: str, why: str) -> Receipt:
     """One more copy, marked as such. Raises `Invalid` (no reason), `NotFound`, `Conflict` (voided)."""
     if not why.strip():
@@ -139,3 +170,56 @@ def living(session: Session, payment_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID
         select(Receipt).where(Receipt.payment_id.in_(list(payment_ids)), Receipt.voided_at.is_(None))
     )
     return {each.payment_id: each for each in rows}
+
+
+_DIGITS = "零壹贰叁肆伍陆柒捌玖"
+_PLACES = ("", "拾", "佰", "仟")
+_GROUPS = ("", "万", "亿")
+
+
+def in_words(fen: int) -> str:
+    """The amount in the characters that a receipt in China writes it in (``1234`` fen: 壹拾贰元叁角肆分).
+
+    Source: the rules for filling in bills, 正确填写票据和结算凭证的基本规定: 整 after yuan or jiao, 零 for gaps.
+    """
+    if fen < 0 or fen >= 10**14:
+        raise ValueError("an amount of a receipt")
+    whole, jiao, cent = fen // 100, fen // 10 % 10, fen % 10
+    text = f"{_whole(whole)}元" if whole else ""
+    if not jiao and not cent:
+        return f"{text or '零元'}整"
+    if jiao:
+        text += f"{_DIGITS[jiao]}角"
+    elif whole:
+        text += "零"
+    return text + (f"{_DIGITS[cent]}分" if cent else "整")
+
+
+def _whole(number: int) -> str:
+    groups: list[int] = []
+    while number:
+        number, group = divmod(number, 10_000)
+        groups.append(group)
+    text, gap = "", False
+    for at in reversed(range(len(groups))):
+        group = groups[at]
+        if not group:
+            gap = bool(text)
+            continue
+        if text and (gap or group < 1000):
+            text += "零"
+        text += _four(group) + _GROUPS[at]
+        gap = False
+    return text
+
+
+def _four(group: int) -> str:
+    text, gap = "", False
+    for place in reversed(range(4)):
+        digit = group // 10**place % 10
+        if not digit:
+            gap = bool(text)
+            continue
+        text += ("零" if gap else "") + _DIGITS[digit] + _PLACES[place]
+        gap = False
+    return text

@@ -29,3 +29,24 @@ for (const form of document.querySelectorAll("form[data-count]")) {
 for (const button of document.querySelectorAll("[data-print]")) {
   button.addEventListener("click", () => window.print());
 }
+
+// The till: what the ticked bills come to, and the change for what was handed over.
+function till(form) {
+  const ticked = [...form.querySelectorAll("[data-fen]")].filter((each) => each.checked);
+  const due = ticked.reduce((sum, each) => sum + Number(each.dataset.fen), 0);
+  form.querySelector("[data-pay-expected]").value = String(due);
+  const sum = form.querySelector("[data-pay-sum]");
+  if (!sum) return;
+  sum.textContent = `¥ ${yuan(due)}`;
+  const tendered = fenOf(form.querySelector("[name=tendered]").value);
+  const change = form.querySelector("[data-pay-change]");
+  change.textContent = tendered === null ? "" : `¥ ${yuan(tendered - due)}`;
+  change.classList.toggle("money-difference", tendered !== null && tendered < due);
+}
+
+for (const form of document.querySelectorAll("form[data-pay]")) {
+  form.addEventListener("input", () => till(form));
+  // A key of the keyboard map focuses a tick box; the same key again, or the space bar, changes it.
+  till(form);
+}
+if (document.querySelector("[data-print-now]")) window.addEventListener("load", () => window.print());
