@@ -26,7 +26,10 @@ from cloud.web.i18n import mark as N_
 
 PAGE_SIZE = 50
 HIDDEN = "•••"
-WITHOUT_PATIENTS = frozenset({"staff", "gateway", "instrument", "job"})
+WITHOUT_PATIENTS = frozenset(
+    {"staff", "gateway", "instrument", "job", "department", "doctor", "clinic_session", "session_pattern", "clinic_day",
+     "clinic_settings", "holiday", "holiday_year"}
+)  # fmt: skip
 """Kinds of things whose entries say nothing of a patient; `catalog_…` too. Every other kind may."""
 OPEN_FIELDS = frozenset({"state", "version", "content_sha256"})
 """What anybody who reads the trail may see of any entry."""
