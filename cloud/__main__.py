@@ -222,7 +222,9 @@ def lint_catalog(everything: Annotated[bool, typer.Option("--all", help="Also wh
 
 
 @program.command("seed-demo")
-def seed_demo() -> None:
+def seed_demo(
+    clinic_days: Annotated[int, typer.Option(min=0, help="For how many days clinic sessions are published.")] = 21,
+) -> None:
     """Load the demonstration's people, accounts and boxes. Refuses in production."""
     _prepare("seed-demo")
     from cloud import demo
@@ -231,7 +233,7 @@ def seed_demo() -> None:
 
     try:
         demo.run()
-        clinics.seed(begin)
+        clinics.seed(begin, days=clinic_days)
     except demo.NotInProduction as refused:
         typer.echo(refused, err=True)
         raise typer.Exit(REFUSED) from None

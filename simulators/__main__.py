@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import simulators.analyzers.command as analyzer_command
 import simulators.demo.command as demo_command
 import simulators.his.command as his_command
+import simulators.money.command as money_command
 import simulators.sms.service as sms_service
 import simulators.wechat.service as wechat_service
 
@@ -22,6 +23,8 @@ def commands() -> dict[str, Command]:
         "analyzer": ("one analyzer", analyzer_command.add_arguments, analyzer_command.run),
         "his": ("a hospital information system", his_command.add_arguments, his_command.run),
         "wechat": ("WeChat's platform", wechat_service.add_arguments, wechat_service.run),
+        "wechat-pay": ("WeChat Pay, v3 and v2", money_command.add_wechat_arguments, money_command.run_wechat),
+        "alipay": ("Alipay", money_command.add_alipay_arguments, money_command.run_alipay),
         "sms": ("an SMS gateway", sms_service.add_arguments, sms_service.run),
         "demo": ("the whole hospital on this machine", demo_command.add_arguments, demo_command.run),
     }

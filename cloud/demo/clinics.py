@@ -81,8 +81,8 @@ def content() -> list[dict[str, Any]]:
         return list(tomllib.load(file)["department"])
 
 
-def seed(begin: Begin) -> None:
-    """A few units of work; the last days are published one by one."""
+def seed(begin: Begin, *, days: int = 21) -> None:
+    """A few units of work; the sessions of so many `days` from today are published, each day in one of its own."""
     with begin() as session:
         campus = service.main_campus(session)
         made = [_department(session, each, campus) for each in content()]
@@ -90,8 +90,8 @@ def seed(begin: Begin) -> None:
         doctors = _doctors(session, made) if fresh else []
         if fresh:
             session.add_all(_patterns(made, doctors))
-        days = list(rolling.days_ahead(session))
-    for day in days:
+        ahead = list(rolling.days_ahead(session))[: days + 1]
+    for day in ahead:
         with begin() as session:
             new = rolling.publish_day(session, day, by=BY).published > 0
             if new and day > clock.today():

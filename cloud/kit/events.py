@@ -140,11 +140,12 @@ def publish(session: Session, event: Event) -> StoredEvent:
 
 
 def on(
-    event_class: type[E], name: str, *, own_transactions: bool = False
+    event_class: type[E], name: str, *, own_transactions: bool = False, background: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Subscribe: ``react(session, event)`` (or ``react(begin, event)``) runs as the job `name` for each such fact.
 
-    It may run more than once for one fact; its effect must be the same as once.
+    It may run more than once for one fact; its effect must be the same as once. `background`: where thousands of such
+    facts come at once and other jobs must not wait for them.
     """
 
     def register(react: Callable[..., None]) -> Callable[..., None]:
@@ -157,7 +158,7 @@ def on(
             react(transaction, event)
 
         run.__module__ = react.__module__
-        job(name, own_transactions=own_transactions)(run)
+        job(name, own_transactions=own_transactions, background=background)(run)
         names = _subscribers.setdefault(event_class.type, [])
         if name not in names:
             names.append(name)

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 
 TASK_NAME = "xinglin.run"
 QUEUE = "default"
+BEHIND = -1
+"""Priority of background jobs; a worker takes the highest first."""
 
 Begin = Callable[[], AbstractContextManager[Session]]
 
@@ -30,13 +32,15 @@ class Job:
     """True: called as ``run(begin, **args)`` and opens its units of work itself (network calls between them)."""
     every: str | None
     """Cron expression of a periodic job."""
+    background: bool = False
+    """True: one of very many that may wait; whatever is not background goes first."""
 
 
 _registry: dict[str, Job] = {}
 
 
 def job(
-    name: str, *, own_transactions: bool = False, every: str | None = None
+    name: str, *, own_transactions: bool = False, every: str | None = None, background: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register ``run(session, **args)`` (or ``run(begin, **args)``) under a name that never changes once shipped."""
 
@@ -44,7 +48,7 @@ def job(
         known = _registry.get(name)
         if known is not None and known.run.__module__ != run.__module__:
             raise RuntimeError(f"two jobs are called {name}")
-        _registry[name] = Job(name, run, own_transactions, every)
+        _registry[name] = Job(name, run, own_transactions, every, background)
         return run
 
     return register
@@ -55,7 +59,7 @@ def registered() -> dict[str, Job]:
 
 
 _DEFER = text(
-    "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(:queue, :task, 0, :lock, :queueing_lock,"
+    "SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(:queue, :task, :priority, :lock, :queueing_lock,"
     " CAST(:args AS jsonb), CAST(:at AS timestamptz))]::procrastinate_job_to_defer_v1[])"
 )
 
@@ -74,6 +78,7 @@ def enqueue(
         {
             "queue": QUEUE,
             "task": TASK_NAME,
+            "priority": BEHIND if name in _registry and _registry[name].background else 0,
             "lock": lock,
             "queueing_lock": None,
             "args": json.dumps({"name": name, "args": args}, default=str),

@@ -18,7 +18,7 @@ from simulators.demo.programs import DidNotStart
 
 VISITOR_ACCOUNTS = (
     "technician", "reviewer", "head", "director", "nurse", "courier", "reception", "infection", "clerk", "engineer",
-    "cashier", "admin",
+    "cashier", "outpatient", "admin",
 )  # fmt: skip
 
 
@@ -83,10 +83,11 @@ def _play(arguments: argparse.Namespace, folder: Path) -> int:
         web_port=arguments.port,
         wheel_broker=arguments.wheel_broker,
         past=arguments.big_hospital or 0,
+        clinic_days=21,
     )
     morning = Morning(hospital, arguments.visits_per_minute, release=arguments.release)
     try:
-        _say("starting: database, broker, cloud, box, analyzers, HIS, WeChat, SMS ...")
+        _say("starting: database, broker, cloud, box, analyzers, HIS, WeChat, WeChat Pay, Alipay, SMS ...")
         hospital.start()
         morning.open()
         _welcome(hospital, morning)
@@ -117,9 +118,14 @@ def _welcome(hospital: Hospital, morning: Morning) -> None:
 
   患者手机      patients' phone  {hospital.web_url}/p
   微信模拟器    WeChat           {hospital.wechat_url}/   (choose whose phone you hold; messages with their links)
+  微信支付模拟  WeChat Pay       {hospital.wechat_pay_url}/   (orders and refunds; the pay page leads to its cashier)
+  支付宝模拟    Alipay           {hospital.alipay_url}/
   短信模拟器    SMS              {hospital.sms_url}/      (codes arrive here)
   患者          to bind a phone: name, identity number, phone on the hospital's file
 {patients}
+  手机走一遍    on the phone     open the patients' phone, choose a WeChat person, bind one of these patients (the code
+                                 arrives at SMS), book an expert, tap 确认支付 on the cashier's page; cancel: the
+                                 refund arrives under 交易记录. As outpatient stop a session: 出诊安排.
   HIS           MLLP             127.0.0.1:{hospital.ports.his_in}
   logs, ledgers                  {hospital.folder}
 

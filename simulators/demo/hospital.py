@@ -5,6 +5,7 @@ The parts are started as commands, nothing of them is imported. Everything lies 
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sys
@@ -62,6 +63,8 @@ class Ports:
     his_out: int
     wechat: int
     sms: int
+    wechat_pay: int
+    alipay: int
     xn1: int
     bs1: int
     bs1_spoilt: int
@@ -70,7 +73,7 @@ class Ports:
     @classmethod
     def free(cls, web: int | None = None) -> Ports:
         """`web` if nobody has it, else a free one as all the others."""
-        found = free_ports(9)
+        found = free_ports(11)
         return cls(web if web and not port_answers(web) else found[0], *found[1:])
 
 
@@ -86,11 +89,13 @@ class Hospital:
         wheel_broker: bool = False,
         spoil: int | None = None,
         past: int = 0,
+        clinic_days: int = 1,
     ) -> None:
         """`spoil`: number of the chemistry result that a stranger on the line swallows (to test the count). `past`: how
-        many specimens the hospital had before today.
+        many specimens the hospital had before today. `clinic_days`: how far ahead patients find clinic sessions.
         """
         self.past = past
+        self.clinic_days = clinic_days
         self.wheel_broker = wheel_broker
         self.folder = folder.absolute()
         self.seed = seed
@@ -112,6 +117,14 @@ class Hospital:
     @property
     def wechat_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.wechat}"
+
+    @property
+    def wechat_pay_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.wechat_pay}"
+
+    @property
+    def alipay_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.alipay}"
 
     @property
     def sms_url(self) -> str:
@@ -137,7 +150,7 @@ class Hospital:
             self.start_cloud(name)
         self.start_analyzers()
         self._command("seed-catalog")
-        self._command("seed-demo")
+        self._command("seed-demo", "--clinic-days", str(self.clinic_days))
         if self.past:
             drawn = ("--specimens", str(self.past), "--seed", str(self.seed))
             self._command("load-history", *drawn, wait_s=120 + self.past / 20)
@@ -160,6 +173,21 @@ class Hospital:
         self.troupe.add(
             "sms", [*me, "sms", "--port", str(self.ports.sms), "--key", SMS_KEY, "--ledger", self.ledger("sms")]
         )
+
+        channels: tuple[tuple[str, int, list[str]], ...] = (
+            ("wechat-pay", self.ports.wechat_pay, ["--app-id", WECHAT_APP]),
+            ("alipay", self.ports.alipay, []),
+        )
+        for name, port, app in channels:
+            common = ["--port", str(port), "--keys", str(self.folder / "keys"), "--ledger", str(self.ledger(name))]
+            self.troupe.add(name, [*me, name, *common, *app])
+
+    def _papers(self, name: str) -> dict[str, str]:
+        """What a payment channel tells its merchant: the settings that its program has written."""
+        file = self.folder / "keys" / f"{name}.json"
+        until(file.exists, what=name, within_s=60, program=self.troupe.programs[name])
+        papers: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        return papers
 
     def _start_database(self) -> Program:
         environment = {
@@ -202,6 +230,8 @@ class Hospital:
             "XINGLIN_WECHAT_REPORT_TEMPLATE_ID": WECHAT_TEMPLATE,
             "XINGLIN_SMS_URL": f"{self.sms_url}/sms",
             "XINGLIN_SMS_KEY": SMS_KEY,
+            **self._papers("wechat-pay"),
+            **self._papers("alipay"),
             "NO_PROXY": "127.0.0.1,localhost",
         }
 

@@ -25,6 +25,7 @@ class CashierService(HttpService):
         self.teller = Teller(self.book, ledger, accepted)
         self.base = ""
         self.routes |= {
+            ("GET", "/"): self.page,
             ("GET", "/cashier"): self.cashier,
             ("POST", "/cashier"): self.tap,
             ("POST", "/simulator/pay"): self.pay_at_once,
@@ -39,6 +40,13 @@ class CashierService(HttpService):
     def paid(self, number: str) -> Order:
         """Somebody tapped "pay". Raises `Refusal`."""
         raise NotImplementedError
+
+    def page(self, _request: Request) -> Answer:
+        """For a visitor of the demo: what this channel has booked, newest first."""
+        with self.book.lock:
+            orders = list(self.book.orders.values())[-100:][::-1]
+            refunds = list(self.book.refunds.values())
+        return as_page(pages.booked(self.channel, orders, refunds, self.book.totals()))
 
     def cashier(self, request: Request) -> Answer:
         """What opens when a page asks the channel to pay: the amount, and a button."""

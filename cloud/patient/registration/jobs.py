@@ -23,7 +23,7 @@ from cloud.patient.registration import (
 from cloud.payments.events import PaymentClosed, PaymentSettled, RefundArrived
 
 
-@on(SessionPublished, "registration.published")
+@on(SessionPublished, "registration.published", background=True)
 def published(session: Session, event: SessionPublished) -> None:
     stopping.numbers_follow(session, event.aggregate_id)
 
