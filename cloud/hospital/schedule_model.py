@@ -7,10 +7,8 @@ from datetime import date, datetime, time
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, and_, text
-from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy import CheckConstraint, ForeignKey, Index, and_, or_, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
-from sqlalchemy.sql import func
 from sqlalchemy.sql.elements import ColumnElement
 
 from cloud.kit.db import Base, Created, Identified
@@ -107,15 +105,10 @@ class ClinicSession(Identified, Created, Base):
     doctor: Mapped[Doctor | None] = relationship(foreign_keys=[doctor_id])
     substitute: Mapped[Doctor | None] = relationship(foreign_keys=[substitute_id])
 
-    @hybrid_property
+    @property
     def acting_id(self) -> uuid.UUID | None:
         """Who really sits there."""
         return self.substitute_id or self.doctor_id
-
-    @acting_id.inplace.expression
-    @classmethod
-    def _acting_id(cls) -> ColumnElement[uuid.UUID | None]:
-        return func.coalesce(cls.substitute_id, cls.doctor_id)
 
     @property
     def acting(self) -> Doctor | None:
@@ -129,6 +122,12 @@ class ClinicSession(Identified, Created, Base):
 def is_bookable(now: datetime) -> ColumnElement[bool]:
     """`ClinicSession.bookable_at` for a statement."""
     return and_(ClinicSession.state == SessionState.OPEN, ClinicSession.release_at <= now, ClinicSession.ends_at > now)
+
+
+def sits(doctor_id: uuid.UUID) -> ColumnElement[bool]:
+    """`acting_id` is this doctor, for a statement; by the indexes of both columns."""
+    own = and_(ClinicSession.doctor_id == doctor_id, ClinicSession.substitute_id.is_(None))
+    return or_(own, ClinicSession.substitute_id == doctor_id)
 
 
 class SessionPattern(Identified, Created, Base):

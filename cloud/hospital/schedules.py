@@ -20,7 +20,7 @@ from cloud.hospital.booked import booked
 from cloud.hospital.events import SessionChanged, SessionPublished, SessionStopped, SessionSubstituted
 from cloud.hospital.model import ClinicSession, Department, Doctor, SessionState
 from cloud.hospital.release import release_moment
-from cloud.hospital.schedule_model import HALVES, KINDS, MOST_NUMBERS, Owner
+from cloud.hospital.schedule_model import HALVES, KINDS, MOST_NUMBERS, Owner, sits
 from cloud.kit import clock, events
 from cloud.kit.audit import record
 from cloud.kit.errors import Conflict, Invalid, NotFound
@@ -312,7 +312,7 @@ def _seat(
         raise Conflict("hospital.doctor_inactive", N_("{doctor}已不出诊。"), doctor=doctor.name)
     elsewhere = session.scalar(
         select(ClinicSession).where(
-            ClinicSession.acting_id == doctor_id,
+            sits(doctor_id),
             ClinicSession.state != SessionState.STOPPED,
             ClinicSession.starts_at < ends_at,
             ClinicSession.ends_at > starts_at,

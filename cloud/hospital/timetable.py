@@ -10,7 +10,7 @@ from sqlalchemy import Select, case, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from cloud.hospital.model import TITLES, ClinicSession, Department, Doctor
-from cloud.hospital.schedule_model import SessionState, is_bookable
+from cloud.hospital.schedule_model import SessionState, is_bookable, sits
 
 _BY_TITLE = case({title: place for place, title in enumerate(TITLES)}, value=Doctor.title)
 _ORDER = (ClinicSession.day, ClinicSession.starts_at, ClinicSession.kind, ClinicSession.code)
@@ -49,7 +49,7 @@ def bookable_sessions(
     if department_id is not None:
         statement = statement.where(ClinicSession.department_id == department_id)
     if doctor_id is not None:
-        statement = statement.where(ClinicSession.acting_id == doctor_id)
+        statement = statement.where(sits(doctor_id))
     return list(session.scalars(statement))
 
 
