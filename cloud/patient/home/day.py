@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from itertools import pairwise
 
 from sqlalchemy.orm import Session
 
+from cloud.billing.rules import Standing
 from cloud.kit import clock
 from cloud.kit.money import yuan
+from cloud.patient.bills import service as bills
+from cloud.patient.home import visits
+from cloud.patient.home.entry import Entry
 from cloud.patient.identity.access import CurrentPatient
 from cloud.patient.paying import purposes, transactions
 from cloud.patient.paying.rules import stage_of
@@ -22,23 +26,7 @@ from cloud.patient.reports.service import ReportLine, WaitingLine
 from cloud.payments.model import RefundState
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One thing of a day. Texts are in the request's language."""
-
-    kind: str
-    """``visit``, ``bill``, ``payment``, ``refund``, ``test``, ``report``."""
-    at: datetime
-    title: str
-    note: str
-    href: str
-    tag: str = ""
-    tone: str = ""
-    act: str = ""
-    """What is to be done about it, as a button; "" where nothing is."""
-    over: bool = False
+from cloud.web.i18n import ngettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +44,8 @@ def newest(session: Session, patient: CurrentPatient) -> Reports:
 def entries(session: Session, patient: CurrentPatient, found: Reports, day: date) -> list[Entry]:
     """What belongs to `day`, earliest first; what waits for the patient stands there however old it is."""
     lines = [
+        *visits.entries(session, patient, day),
+        *_bills(session, patient),
         *_payments(session, patient),
         *_refunds(session, patient),
         *(_report(each) for each in found.readable if clock.local(each.released_at).date() == day),
@@ -68,6 +58,10 @@ def next_of(found: list[Entry]) -> Entry | None:
     """What comes next for the patient: the first with something to do, else the first that is not over."""
     open_ones = [each for each in found if not each.over]
     return next((each for each in open_ones if each.act), open_ones[0] if open_ones else None)
+
+
+def count_of(found: list[Entry], kind: str) -> int:
+    return sum(each.count for each in found if each.kind == kind)
 
 
 def by_days(found: list[Entry], today: date) -> list[tuple[date | None, list[Entry]]]:
@@ -83,6 +77,27 @@ def by_days(found: list[Entry], today: date) -> list[tuple[date | None, list[Ent
 
 def _day(entry: Entry) -> date:
     return clock.local(entry.at).date()
+
+
+def _bills(session: Session, patient: CurrentPatient) -> list[Entry]:
+    """All bills to pay as one thing to do: they can be paid together."""
+    waiting = [each for each in bills.payable(session, patient.subject) if each.standing == Standing.PAYABLE]
+    if not waiting:
+        return []
+    total = yuan(sum(each.charge.total_fen for each in waiting))
+    return [
+        Entry(
+            kind="bill",
+            at=max(each.charge.made_at for each in waiting),
+            title=ngettext("%(num)s 张账单待缴费", "%(num)s 张账单待缴费", len(waiting)) % {"num": len(waiting)},
+            note=_(N_("合计 ¥ {yuan}")).format(yuan=total),
+            href="/p/bills",
+            tag=_(N_("待支付")),
+            tone="warn",
+            act=_(N_("去缴费")),
+            count=len(waiting),
+        )
+    ]
 
 
 def _payments(session: Session, patient: CurrentPatient) -> list[Entry]:

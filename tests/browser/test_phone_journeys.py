@@ -1,4 +1,7 @@
-"""Paying in Chromium on a 360 px phone: the channel's bridge is asked by script, its word is not believed."""
+"""The patient's walks in Chromium on a 360 px phone, in normal and large type: bound, bills paid together, money back.
+
+The channel's bridge is asked by script, and its word is not believed. Nothing may complain in the browser's console.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
-from tests.support import paying
+from tests.support import bills, paying
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.phone_payments import PayTown, account_of, asked_of, pay_town
+from tests.support.phones import MOTHER_ID, WANG_ID, register
 from tests.support.screens import PHONE, chromium, too_wide
 
 pytestmark = pytest.mark.browser
@@ -41,6 +45,7 @@ def opened(place: PayTown) -> Iterator[tuple[Page, list[str]]]:
         context = browser.new_context(viewport=PHONE, locale="zh-CN", base_url=place.town.url)  # type: ignore[arg-type]
         context.add_cookies([{"name": "wechat_user", "value": "wang", "url": place.town.url}])
         page = context.new_page()
+        page.set_default_timeout(8000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if _matters(said, place.town.url) else None)
         page.goto("/p")
@@ -68,6 +73,74 @@ def seen(page: Page, name: str) -> None:
     page.evaluate("document.documentElement.classList.remove('large')")
 
 
+def tap_through_the_cashier(screen: Page) -> None:
+    screen.get_by_role("button", name="微信支付 ¥").click()
+    screen.get_by_role("button", name="确认支付").click()
+    screen.get_by_role("link", name="完成").click()
+
+
+def bind(place: PayTown, screen: Page, name: str, number: str, phone: str, relation: str) -> None:
+    screen.get_by_role("link", name="绑定患者").click()
+    screen.get_by_label("患者姓名").fill(name)
+    screen.get_by_label("身份证号或就诊卡号").fill(number)
+    screen.get_by_label(relation, exact=True).check()
+    seen(screen, "bind")
+    screen.get_by_role("button", name="获取验证码").click()
+    seen(screen, "code")
+    screen.get_by_label("6 位验证码").fill(place.town.sms_code(phone))
+    screen.get_by_role("button", name="完成绑定").click()
+    screen.wait_for_url("**/p/my")
+
+
+@pytest.mark.req("ACC-1", "PAY-1", "PAY-4", "PAY-5", "REP-1", "UX-1")
+def test_wang_binds_herself_and_her_mother_and_pays_three_bills_at_once(place: PayTown, screen: Page) -> None:
+    wang = register("王芳", WANG_ID, "00013800001", mrn="P1")
+    mother = register("李桂英", MOTHER_ID, "00013800002", mrn="P2")
+    screen.goto("/p")
+    seen(screen, "home-unbound")
+    bind(place, screen, "王芳", WANG_ID, "00013800001", "本人")
+    bind(place, screen, "李桂英", MOTHER_ID, "00013800002", "家人")
+    expect(screen.get_by_text("李**")).to_be_visible()
+    seen(screen, "my")
+    exam = bills.arisen(wang, 12000, 3000, kind="exam")
+    bills.arisen(wang, 1980, kind="drug")
+    bills.arisen(mother, 2500, kind="lab")
+    screen.goto("/p")
+    seen(screen, "home-bills")
+    screen.get_by_role("link", name="3 张账单待缴费").click()
+    expect(screen.get_by_text("李**")).to_be_visible()
+    seen(screen, "bills")
+    screen.get_by_role("button", name="去缴费").click()
+    expect(screen.get_by_text("194.80").first).to_be_visible()
+    seen(screen, "bills-look-over")
+    screen.get_by_role("button", name="确认缴费").click()
+    tap_through_the_cashier(screen)
+    screen.wait_for_url("**/p/bills/paid/**")
+    bills.sweep()
+    screen.reload()
+    seen(screen, "bills-paid")
+    assert [bills.charge(exam).state, bills.payment_of(exam).fen] == ["paid", 19480]
+    screen.goto(f"/p/bills/{exam}")
+    seen(screen, "bill")
+    screen.get_by_role("link", name="申请退费").click()
+    seen(screen, "bill-refund")
+    screen.get_by_role("button", name="确认退费").click()
+    screen.goto("/p/today")
+    expect(screen.get_by_text("退款 ¥ 150.00")).to_be_visible()
+    seen(screen, "today")
+    screen.get_by_text("退款 ¥ 150.00").click()
+    expect(screen.get_by_text("渠道处理")).to_be_visible()
+    bills.sweep()
+    screen.reload()
+    expect(screen.get_by_text("已到账")).to_be_visible()
+    screen.goto(f"/p/bills/{exam}?lang=en")
+    seen(screen, "bill-en")
+    screen.goto("/p?lang=en")
+    seen(screen, "home-en")
+    screen.goto("/p/today?lang=zh-CN")
+    expect(screen.get_by_text("今天没有安排")).to_be_visible()
+
+
 @pytest.mark.req("PAY-1", "PAY-5", "UX-1")
 def test_wang_pays_at_the_cashier_and_comes_to_what_she_paid_for(place: PayTown, screen: Page) -> None:
     place.cashiers.wechat.book.set_chaos({"notice_lost": 1.0})
@@ -75,9 +148,7 @@ def test_wang_pays_at_the_cashier_and_comes_to_what_she_paid_for(place: PayTown,
     screen.goto(f"/p/pay/{payment_id}")
     expect(screen.locator(".phone-amount")).to_contain_text("12.34")
     seen(screen, "pay")
-    screen.get_by_role("button", name="微信支付 ¥").click()
-    screen.get_by_role("button", name="确认支付").click()
-    screen.get_by_role("link", name="完成").click()
+    tap_through_the_cashier(screen)
     screen.wait_for_url("**/p/reports")
     assert paying.payment(payment_id).state == "paid"
     screen.goto("/p/transactions")
