@@ -47,6 +47,9 @@ PERMISSIONS = {
     "authority.grant": N_("登记人员授权"),
     "gateway.read": N_("查看网关"),
     "gateway.configure": N_("配置网关"),
+    "booking.read": N_("查看挂号记录"),
+    "booking.handle": N_("窗口办理挂号"),
+    "booking.settle": N_("设置挂号规则"),
     "money.read": N_("查看收费与退费"),
     "money.collect": N_("窗口收费"),
     "money.refund": N_("窗口退费"),
@@ -128,7 +131,17 @@ ROLES: dict[str, frozenset[str]] = {
         {"patient.read", "result.read", "result.export", "report.read", "report.print", "turnaround.read"}
     ),
     "outpatient_office": frozenset(
-        {"hospital.read", "hospital.edit", "schedule.read", "schedule.edit", "schedule.stop"}
+        {
+            "hospital.read",
+            "hospital.edit",
+            "schedule.read",
+            "schedule.edit",
+            "schedule.stop",
+            "patient.read",
+            "booking.read",
+            "booking.handle",
+            "booking.settle",
+        }
     ),
     "cashier": frozenset(
         {
@@ -137,6 +150,8 @@ ROLES: dict[str, frozenset[str]] = {
             "patient.read",
             "patient.bind",
             "specimen.print",
+            "booking.read",
+            "booking.handle",
             "money.read",
             "money.collect",
             "money.refund",

@@ -99,6 +99,7 @@ MATRIX = {
         "director",
         "nurse",
         "cashier",
+        "outpatient_office",
         "reception",
         "infection_control",
         "clerk",

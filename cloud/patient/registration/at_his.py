@@ -22,7 +22,7 @@ from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.jobs import Begin, enqueue
 from cloud.patient.registration import confirming, ending, numbers
-from cloud.patient.registration.model import AtHis, Booking, BookingState, NumberState
+from cloud.patient.registration.model import AtHis, Booking, BookingState, Number, NumberState
 from cloud.payments.model import Payment
 from cloud.payments.rules import UNKNOWN_WAIT_S, back_off
 
@@ -271,3 +271,26 @@ def _next_number(session: Session, booking: Booking) -> bool:
         session, actor=BY, action="booking.other_number", aggregate=("booking", booking.id), after={"seq": number.seq}
     )
     return True
+
+
+def open_there(begin: Begin, clinic_session_id: uuid.UUID, port: HisPort | None = None) -> None:
+    """What the HIS's windows have sold is not free here, and what they took back is. Silence changes nothing."""
+    with begin() as session:
+        code = session.get_one(ClinicSession, clinic_session_id).code
+    try:
+        open_now = {each.seq for each in (port or his.port()).open_numbers(code)}
+    except (Refused, Unknown) as error:
+        log.info("open numbers of the HIS unknown", session=code, code=error.code)
+        return
+    with begin() as session:
+        mine = Number.clinic_session_id == clinic_session_id
+        session.execute(
+            update(Number)
+            .where(mine, Number.state == NumberState.FREE, Number.seq.not_in(open_now))
+            .values(state=NumberState.BLOCKED, blocked_why="his", free_from=None)
+        )
+        session.execute(
+            update(Number)
+            .where(mine, Number.state == NumberState.BLOCKED, Number.blocked_why == "his", Number.seq.in_(open_now))
+            .values(state=NumberState.FREE, blocked_why=None)
+        )

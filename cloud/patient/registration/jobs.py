@@ -18,6 +18,7 @@ from cloud.patient.registration import (
     reminding,
     service,
     stopping,
+    taking,
     waiting,
 )
 from cloud.payments.events import PaymentClosed, PaymentSettled, RefundArrived
@@ -81,6 +82,11 @@ def remind(session: Session, booking_id: str) -> None:
 @job(ending.AT_HIS_JOB, own_transactions=True)
 def ask_his(begin: Begin, booking_id: str) -> None:
     at_his.step(begin, uuid.UUID(booking_id))
+
+
+@job(taking.OPEN_AT_HIS, own_transactions=True)
+def open_at_his(begin: Begin, clinic_session_id: str) -> None:
+    at_his.open_there(begin, uuid.UUID(clinic_session_id))
 
 
 @job(stopping.CHOOSE, own_transactions=True)

@@ -21,6 +21,7 @@ from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
 from cloud.kit.jobs import enqueue
+from cloud.patient.paying.payer import Payer
 from cloud.patient.registration import confirming, ending, limits, numbers, settled
 from cloud.patient.registration.events import BookingUsed
 from cloud.patient.registration.model import AtHis, Booking, BookingState, Number, NumberState
@@ -53,17 +54,6 @@ class HoldWish:
     key: str
     from_at: datetime | None = None
     takes_another: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """Who pays, as the channel names them; `payer_key` is what lists the payment among theirs."""
-
-    channel: str
-    app_id: str
-    merchant_id: str
-    payer: str
-    payer_key: str
 
 
 def hold(session: Session, wish: HoldWish) -> Booking:

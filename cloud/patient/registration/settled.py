@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import time
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.dialects.postgresql import insert
@@ -12,6 +14,7 @@ from cloud.kit.audit import record
 from cloud.kit.errors import Invalid
 from cloud.patient.registration.model import RegistrationSettings
 from cloud.patient.registration.rules import SHORTEST_HOLD, Limits
+from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 
 FIELDS: dict[str, tuple[int, int]] = {
@@ -54,8 +57,14 @@ def limits(session: Session) -> Limits:
     )
 
 
-def change(session: Session, wanted: dict[str, int | bool | time], *, by: str) -> None:
-    """Settle anew. Raises `Invalid` for a number outside its bounds."""
+def change(
+    session: Session,
+    wanted: dict[str, int | bool | time],
+    *,
+    by: str,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Settle anew. Raises `Invalid` for a number outside its bounds, called by its word in `names`."""
     for name, value in wanted.items():
         if name in FIELDS:
             least, most = FIELDS[name]
@@ -63,7 +72,7 @@ def change(session: Session, wanted: dict[str, int | bool | time], *, by: str) -
                 raise Invalid(
                     "registration.setting",
                     N_("“{name}”应在 {least} 到 {most} 之间。"),
-                    name=name,
+                    name=_(names.get(name, name)),
                     least=least,
                     most=most,
                 )

@@ -1,0 +1,262 @@
+"""Staff pages of registration: the day's bookings, people who may not book by phone, what the hospital has settled."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.hospital import timetable
+from cloud.hospital.model import ClinicSession
+from cloud.kit import clock
+from cloud.kit.db import Transaction
+from cloud.kit.errors import Invalid, NotFound, XinglinError
+from cloud.patient.registration import limits, service, settled, words
+from cloud.patient.registration.model import Booking, BookingBlock
+from cloud.patient.registration.rules import is_voucher
+from cloud.people.access import Subject, display_name, visible_to
+from cloud.people.match import by_card
+from cloud.people.model import Person
+from cloud.staff import scan
+from cloud.staff.access import CurrentStaff, require
+from cloud.web import navigation
+from cloud.web.i18n import mark as N_
+from cloud.web.pages import render
+from cloud.web.refusals import message_of
+
+PAGE = "/staff/registration"
+SHOWN = 300
+router = APIRouter(prefix=PAGE, include_in_schema=False)
+
+Reader = Annotated[CurrentStaff, Depends(require("booking.read"))]
+Handler = Annotated[CurrentStaff, Depends(require("booking.handle"))]
+Settler = Annotated[CurrentStaff, Depends(require("booking.settle"))]
+Text = Annotated[str, Form(max_length=200)]
+
+navigation.add(N_("挂号管理"), PAGE, permission="booking.read", group=N_("门诊"), position=515, key="g O")
+
+LABELS = {
+    "hold_s": N_("未支付保留（秒）"),
+    "open_per_person": N_("每人未就诊的号"),
+    "per_department_day": N_("每人每科每天"),
+    "per_doctor_day": N_("每人每医生每天"),
+    "per_day": N_("每人每天"),
+    "per_month": N_("每人每月（含已退）"),
+    "cancel_before_minutes": N_("手机退号截止（就诊前分钟）"),
+    "return_min_minutes": N_("退号放出最短（分钟）"),
+    "return_max_minutes": N_("退号放出最长（分钟）"),
+    "offer_minutes": N_("候补确认时限（分钟）"),
+    "waiting_per_session": N_("每次出诊候补人数"),
+    "no_shows": N_("爽约次数达到"),
+    "no_show_days": N_("统计天数"),
+    "blocked_days": N_("限制天数"),
+    "choose_hours": N_("停诊后选择时限（小时）"),
+}
+
+
+def _voucher(session: Session, code: str, staff: CurrentStaff) -> str | None:
+    """A voucher scanned anywhere leads to its booking."""
+    if not is_voucher(code) or "booking.read" not in staff.permissions:
+        return None
+    found = session.scalar(select(Booking.id).where(Booking.number == code))
+    return f"{PAGE}/{found}" if found is not None else None
+
+
+scan.add("bookings", 90, _voucher)
+
+
+@router.get("")
+def bookings(
+    request: Request, session: Transaction, staff: Reader, day: str = "", department: str = "", state: str = ""
+) -> Response:
+    chosen = clock.typed_day(day) or clock.today()
+    wanted: list[ColumnElement[bool]] = [Booking.day == chosen]
+    if state in words.STATES:
+        wanted.append(Booking.state == state)
+    found = next((each for each in timetable.departments_for_booking(session) if each.code == department), None)
+    if found is not None:
+        wanted.append(Booking.department_id == found.id)
+    context = {
+        "rows": _rows(session, staff, wanted),
+        "counts": _counts(session, chosen),
+        "day": chosen,
+        "department": found.code if found else "",
+        "state": state,
+        "departments": timetable.departments_for_booking(session),
+        "words": words,
+    }
+    return render(request, "patient/registration/staff_bookings.html", context)
+
+
+def _rows(
+    session: Session, staff: CurrentStaff, wanted: list[ColumnElement[bool]]
+) -> list[tuple[Booking, ClinicSession, str]]:
+    rows = session.execute(
+        select(Booking, ClinicSession, Person.name)
+        .join(ClinicSession, ClinicSession.id == Booking.clinic_session_id)
+        .join(Person, Person.id == Booking.person_id)
+        .where(*wanted, Booking.person_id.in_(visible_to(Subject.staff(staff), "book")))
+        .order_by(Booking.from_at, Booking.clinic_session_id, Booking.seq)
+        .limit(SHOWN)
+    ).unique()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _counts(session: Session, day: date) -> dict[str, int]:
+    rows = session.execute(select(Booking.state, func.count()).where(Booking.day == day).group_by(Booking.state))
+    return {row[0]: row[1] for row in rows}
+
+
+# ---------------------------------------------------------------------- blocks
+
+
+@router.get("/blocks")
+def blocks(request: Request, session: Transaction, staff: Reader) -> Response:
+    return _blocks(request, session, staff)
+
+
+def _blocks(request: Request, session: Session, staff: CurrentStaff, problem: str = "", status: int = 200) -> Response:
+    rows = session.execute(
+        select(BookingBlock, Person.name)
+        .join(Person, Person.id == BookingBlock.person_id)
+        .where(BookingBlock.person_id.in_(visible_to(Subject.staff(staff), "book")))
+        .order_by(BookingBlock.appeal_state != "open", BookingBlock.created_at.desc())
+        .limit(SHOWN)
+    ).all()
+    context = {
+        "rows": [(row[0], display_name(row[1])) for row in rows],
+        "now": clock.now(),
+        "problem": problem,
+    }
+    return render(request, "patient/registration/staff_blocks.html", context, status)
+
+
+@router.post("/blocks")
+def block(
+    request: Request,
+    session: Transaction,
+    staff: Handler,
+    card: Text,
+    days: Annotated[int, Form(ge=1, le=730)],
+    note: Text,
+) -> Response:
+    holder = by_card(session, card)
+    if holder is None:
+        return _blocks(request, session, staff, message_of(_NO_CARD), 404)
+    limits.block(session, holder.id, days=days, note=note, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/blocks", status_code=303)
+
+
+_NO_CARD = NotFound("card_unknown", N_("没有找到这张就诊卡，或者号码对应多份档案，请先核对档案。"))
+
+
+@router.post("/blocks/{block_id}/lift")
+def lift(session: Transaction, staff: Handler, block_id: uuid.UUID, why: Text) -> Response:
+    limits.lift(session, block_id, why=why, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/blocks", status_code=303)
+
+
+@router.post("/blocks/{block_id}/refuse")
+def refuse(session: Transaction, staff: Handler, block_id: uuid.UUID, why: Text) -> Response:
+    limits.refuse_appeal(session, block_id, why=why, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/blocks", status_code=303)
+
+
+# ---------------------------------------------------------------------- settings
+
+
+@router.get("/settings")
+def settings_page(request: Request, session: Transaction, staff: Reader) -> Response:
+    return _settings(request, session)
+
+
+def _settings(request: Request, session: Session, problem: str = "", status: int = 200) -> Response:
+    context = {"known": settled.of(session), "fields": settled.FIELDS, "labels": LABELS, "problem": problem}
+    return render(request, "patient/registration/staff_settings.html", context, status)
+
+
+@router.post("/settings")
+def save(
+    request: Request,
+    session: Transaction,
+    staff: Settler,
+    name: Annotated[list[str], Form(max_length=40)],
+    value: Annotated[list[str], Form(max_length=40)],
+    remind_at: Annotated[str, Form(max_length=8)],
+    marks_no_shows: Annotated[bool, Form()] = False,
+) -> Response:
+    """The fields of `settled.FIELDS` come as pairs of name and value."""
+    wanted: dict[str, int | bool | time] = {"marks_no_shows": marks_no_shows}
+    try:
+        for each, typed in zip(name, value, strict=True):
+            if each not in settled.FIELDS:
+                raise ValueError(each)
+            wanted[each] = int(typed)
+        wanted["remind_at"] = time.fromisoformat(remind_at)
+    except ValueError:
+        return _settings(request, session, message_of(_NOT_A_NUMBER), 422)
+    try:
+        settled.change(session, wanted, by=staff.actor, names=LABELS)
+    except XinglinError as refusal:
+        return _settings(request, session, message_of(refusal), refusal.status)
+    return RedirectResponse(f"{PAGE}/settings", status_code=303)
+
+
+_NOT_A_NUMBER = Invalid("registration.not_a_number", N_("请填写整数和时间。"))
+
+
+# ---------------------------------------------------------------------- one booking
+
+
+@router.get("/{booking_id}")
+def booking_page(request: Request, session: Transaction, staff: Reader, booking_id: uuid.UUID) -> Response:
+    return _booking(request, session, staff, booking_id)
+
+
+def _booking(
+    request: Request,
+    session: Session,
+    staff: CurrentStaff,
+    booking_id: uuid.UUID,
+    problem: str = "",
+    status: int = 200,
+) -> Response:
+    rows = _rows(session, staff, [Booking.id == booking_id])
+    if not rows:
+        raise NotFound("not_found", N_("没有找到，或者您无权查看。"))
+    booking, clinic, patient = rows[0]
+    context = {
+        "booking": booking,
+        "clinic": clinic,
+        "patient": patient,
+        "words": words,
+        "problem": problem,
+        "today": clock.today(),
+        "now": clock.now(),
+    }
+    return render(request, "patient/registration/staff_booking.html", context, status)
+
+
+@router.post("/{booking_id}/arrive")
+def arrive(request: Request, session: Transaction, staff: Handler, booking_id: uuid.UUID) -> Response:
+    service.arrived(session, booking_id, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/{booking_id}", status_code=303)
+
+
+@router.post("/{booking_id}/no-show")
+def no_show(session: Transaction, staff: Handler, booking_id: uuid.UUID) -> Response:
+    service.no_show(session, booking_id, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/{booking_id}", status_code=303)
+
+
+@router.post("/{booking_id}/cancel")
+def cancel(session: Transaction, staff: Handler, booking_id: uuid.UUID, reason: Text) -> Response:
+    """The way it was paid; cash is paid out at the cashier's window, with its drawer."""
+    service.cancel(session, booking_id, staff.actor, reason)
+    return RedirectResponse(f"{PAGE}/{booking_id}", status_code=303)
