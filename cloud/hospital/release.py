@@ -44,6 +44,17 @@ def at_hospital(day: date, of_day: time) -> datetime:
     return datetime.combine(day, of_day, clock.hospital_zone()).astimezone(UTC)
 
 
+def usual_hours(usual: ClinicSettings, half: str) -> tuple[time, time]:
+    """When that half-day begins and ends unless somebody says otherwise."""
+    return getattr(usual, f"{half}_starts"), getattr(usual, f"{half}_ends")
+
+
+def usual_fee(usual: ClinicSettings, title: str | None) -> int:
+    """Fen by the doctor's title; None: the ordinary clinic."""
+    fee: int = getattr(usual, f"fee_{title or 'general'}")
+    return fee
+
+
 def change_settings(session: Session, *, by: str, **changes: Any) -> ClinicSettings:
     """Set what is given; sessions that are published keep what they have. Raises `Invalid`."""
     row = settings_of(session)

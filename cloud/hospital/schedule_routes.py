@@ -87,8 +87,8 @@ def _new(request: Request, session: Session, form: dict[str, str], problem: str 
     usual = release.settings_of(session)
     chosen = service.department_by_code(session, form.get("department", ""))
     proposed = {
-        "half": "morning", "kind": "expert", "starts": f"{usual.morning_starts:%H:%M}", "segment": "30",
-        "ends": f"{usual.morning_ends:%H:%M}", "capacity": "20", "fee": "", "place": "", "doctor": "", "day": "",
+        "half": "morning", "kind": "general", "starts": "", "segment": "30",
+        "ends": "", "capacity": "20", "fee": "", "place": "", "doctor": "", "day": "",
     }  # fmt: skip
     context = {
         "form": {**proposed, **{name: value for name, value in form.items() if value}},
@@ -135,17 +135,18 @@ def _wish(session: Session, form: dict[str, str]) -> SessionWish:
     chosen = service.department_by_code(session, form["department"])
     if chosen is None:
         raise NotFound("hospital.department", N_("没有这个科室。"))
-    on = typed.day(form["day"], N_("日期"))
+    on, doctor_id = typed.day(form["day"], N_("日期")), typed.some_id(form["doctor"])
+    starts, ends = typed.hours(session, form["half"], form["starts"], form["ends"])
     return SessionWish(
         code=f"M{new_id().hex}",
         department_id=chosen.id,
-        doctor_id=typed.some_id(form["doctor"]),
+        doctor_id=doctor_id,
         day=on,
         half=form["half"],
-        starts_at=release.at_hospital(on, typed.of_day(form["starts"], N_("出诊开始"))),
-        ends_at=release.at_hospital(on, typed.of_day(form["ends"], N_("出诊结束"))),
+        starts_at=release.at_hospital(on, starts),
+        ends_at=release.at_hospital(on, ends),
         kind=form["kind"],
-        fee_fen=typed.fen(form["fee"], N_("挂号费（元）")),
+        fee_fen=typed.fee(session, form["fee"], doctor_id),
         capacity=typed.number(form["capacity"], N_("号数")),
         segment_minutes=typed.number(form["segment"], N_("时段（分钟）")),
         place=form["place"].strip(),

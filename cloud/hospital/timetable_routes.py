@@ -47,7 +47,7 @@ def _timetable(
     chosen = service.department_by_code(session, department) or (bookable[0] if bookable else None)
     today = clock.today()
     lines = patterns.patterns_on(session, today, date.max, department_id=chosen.id) if chosen else []
-    proposed = {"valid_from": today.isoformat(), "weeks": "every", "kind": "expert", "capacity": "20", "segment": "30"}
+    proposed = {"valid_from": today.isoformat(), "weeks": "every", "kind": "general", "capacity": "20", "segment": "30"}
     context = {
         "department": chosen,
         "departments": bookable,
@@ -101,15 +101,17 @@ def _line(session: Session, department: str, form: dict[str, str]) -> PatternWis
     chosen = service.department_by_code(session, department)
     if chosen is None:
         raise NotFound("hospital.department", N_("没有这个科室。"))
+    doctor_id = typed.some_id(form["doctor"])
+    starts, ends = typed.hours(session, form["half"], form["starts"], form["ends"])
     return PatternWish(
         department_id=chosen.id,
-        doctor_id=typed.some_id(form["doctor"]),
+        doctor_id=doctor_id,
         weekday=typed.number(form["weekday"], N_("星期")),
         half=form["half"],
-        starts=typed.of_day(form["starts"], N_("出诊开始")),
-        ends=typed.of_day(form["ends"], N_("出诊结束")),
+        starts=starts,
+        ends=ends,
         kind=form["kind"],
-        fee_fen=typed.fen(form["fee"], N_("挂号费（元）")),
+        fee_fen=typed.fee(session, form["fee"], doctor_id),
         capacity=typed.number(form["capacity"], N_("号数")),
         segment_minutes=typed.number(form["segment"], N_("时段（分钟）")),
         place=form["place"].strip(),

@@ -5,7 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import date, datetime, time
 
-from cloud.hospital.release import at_hospital
+from sqlalchemy.orm import Session
+
+from cloud.hospital.model import Doctor
+from cloud.hospital.release import at_hospital, settings_of, usual_fee, usual_hours
+from cloud.hospital.schedule_model import HALVES
 from cloud.kit import clock, money
 from cloud.kit.errors import Invalid
 from cloud.web.i18n import gettext as _
@@ -57,6 +61,25 @@ def fen(text: str, box: str) -> int:
     if not 0 <= found <= 1_000_000:
         raise _unreadable(box)
     return found
+
+
+def hours(session: Session, half: str, starts: str, ends: str) -> tuple[time, time]:
+    """What was typed, or the half-day's usual hours where a box is empty."""
+    if half not in HALVES:
+        raise _unreadable(N_("午别"))
+    usual = usual_hours(settings_of(session), half)
+    return (
+        of_day(starts, N_("出诊开始")) if starts.strip() else usual[0],
+        of_day(ends, N_("出诊结束")) if ends.strip() else usual[1],
+    )
+
+
+def fee(session: Session, text: str, doctor_id: uuid.UUID | None) -> int:
+    """What was typed, or the usual fee of the doctor's title."""
+    if text.strip():
+        return fen(text, N_("挂号费（元）"))
+    doctor = session.get(Doctor, doctor_id) if doctor_id else None
+    return usual_fee(settings_of(session), doctor.title if doctor else None)
 
 
 def some_id(text: str) -> uuid.UUID | None:

@@ -13,7 +13,16 @@ from sqlalchemy import select, text
 from cloud.hospital import booked, patterns, schedules
 from cloud.hospital.booked import Booked
 from cloud.hospital.doctors import doctor_by_code
-from cloud.hospital.model import ClinicSession, ClinicSettings, Department, DepartmentRelease, Doctor, Holiday
+from cloud.hospital.model import (
+    ClinicSession,
+    ClinicSettings,
+    Department,
+    DepartmentRelease,
+    Doctor,
+    Holiday,
+    SessionPattern,
+)
+from cloud.hospital.release import settings_of
 from cloud.hospital.service import department_by_code
 from cloud.kit import clock
 from cloud.kit.db import begin
@@ -112,6 +121,7 @@ def test_a_change_needs_its_reason_and_stands_in_the_history(office: Visitor, ow
     assert page.status_code == 200
     assert "秦门办" in page.text
     assert "加号" in page.text
+    assert "20 → 24" in page.text
     row = own.row()
     assert (row.capacity, row.place, row.version) == (24, "3 诊室", 2)
 
@@ -181,6 +191,21 @@ def test_a_session_added_by_hand(office: Visitor, own: Clinic) -> None:
     assert (page.status_code, "晚间" in page.text) == (200, True)
     again = office.post(f"{WEEK}/new", form)
     assert (again.status_code, "沈明远当时在" in again.text) == (409, True)
+
+
+def test_what_is_left_empty_is_as_usual_for_the_half_day_and_the_title(office: Visitor, own: Clinic) -> None:
+    office.get(f"{WEEK}/timetable", params={"department": own.code})
+    form = {
+        "department": own.code, "doctor": str(own.first), "weekday": "5", "half": "evening", "kind": "expert",
+        "capacity": "20", "segment": "30", "weeks": "every", "valid_from": clock.today().isoformat(),
+    }  # fmt: skip
+    assert office.post(f"{WEEK}/timetable", {**form, "half": "night"}).status_code == 422
+    assert office.post(f"{WEEK}/timetable", form).status_code == 200
+    with begin() as session:
+        (line,) = session.scalars(select(SessionPattern).where(SessionPattern.doctor_id == own.first))
+        usual = settings_of(session)
+        assert (line.starts, line.ends) == (usual.evening_starts, usual.evening_ends)
+        assert line.fee_fen == usual.fee_chief
 
 
 def test_the_timetable_grows_by_a_line_and_publishing_can_be_asked_for(office: Visitor, own: Clinic) -> None:
