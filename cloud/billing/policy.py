@@ -76,3 +76,8 @@ def set_value(session: Session, key: str, new: int | None, *, by: str, reason: s
         reason=reason.strip(),
     )
     return row
+
+
+def decisions(session: Session, limit: int = 50) -> list[BillingPolicy]:
+    """What was decided, newest first."""
+    return list(session.scalars(select(BillingPolicy).order_by(BillingPolicy.id.desc()).limit(limit)))

@@ -54,6 +54,9 @@ PERMISSIONS = {
     "money.collect": N_("窗口收费"),
     "money.refund": N_("窗口退费"),
     "money.reconcile": N_("对账与关账"),
+    "money.policy": N_("设置收费规则"),
+    "charge.make": N_("手工录入账单"),
+    "charge.execute": N_("执行登记"),
     "staff.admin": N_("管理账号"),
     "audit.read": N_("查看审计记录"),
 }
@@ -155,9 +158,11 @@ ROLES: dict[str, frozenset[str]] = {
             "money.read",
             "money.collect",
             "money.refund",
+            "charge.make",
         }
     ),
-    "finance": frozenset({"money.read", "money.reconcile"}),
+    "finance": frozenset({"money.read", "money.reconcile", "money.policy"}),
+    "executor": frozenset({"patient.read", "charge.execute"}),
     "admin": frozenset(
         {
             "staff.admin",
@@ -185,6 +190,7 @@ ROLE_NAMES = {
     "cashier": N_("收费员"),
     "outpatient_office": N_("门诊办公室"),
     "finance": N_("财务人员"),
+    "executor": N_("执行科室人员"),
     "admin": N_("系统管理员"),
 }
 

@@ -328,6 +328,7 @@ class Money(RuleBasedStateMachine):
                 left = session.scalar(select(func.count()).select_from(Refund).where(Refund.state != "done"))
             if not left:
                 break
+        bills.sweep(1)
         self.every_fen_has_its_place()
         book = self.cashiers.wechat.book.totals()
         assert payments.ledger() == book["paid_fen"] - book["refunded_fen"]

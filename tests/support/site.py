@@ -30,6 +30,7 @@ CAST = {
     "cashier": "周收费",
     "outpatient_office": "秦门办",
     "finance": "蒋财务",
+    "executor": "韩执行",
     "admin": "吴管理",
 }
 _TOKEN = re.compile(r'name="csrf_token" value="([0-9a-f]{64})"')
