@@ -239,6 +239,27 @@ def seed_demo(
         raise typer.Exit(REFUSED) from None
 
 
+@program.command("seed-crowd")
+def seed_crowd(
+    out: Annotated[Path, typer.Option(help="Where the phones' cookies are written.")],
+    patients: Annotated[int, typer.Option(min=1)] = 5000,
+    numbers: Annotated[int, typer.Option(min=1)] = 300,
+    hold_seconds: Annotated[int, typer.Option(min=1, help="How long an unpaid number is kept.")] = 180,
+) -> None:
+    """Sign a crowd in before the numbers of one morning, for a load test. Refuses in production."""
+    _prepare("seed-crowd")
+    from cloud import demo
+    from cloud.demo import crowd
+    from cloud.kit.db import begin
+
+    try:
+        clinics = crowd.seed(begin, patients=patients, sold=numbers, hold_s=hold_seconds, out=out)
+    except demo.NotInProduction as refused:
+        typer.echo(refused, err=True)
+        raise typer.Exit(REFUSED) from None
+    typer.echo(f"{patients} phones signed in, {numbers} numbers in {len(clinics)} sessions")
+
+
 @program.command("load-history")
 def load_history(
     specimens: Annotated[int, typer.Option(min=1, help="How many tubes, each with at least 12 values.")],

@@ -11,6 +11,7 @@ import simulators.analyzers.command as analyzer_command
 import simulators.demo.command as demo_command
 import simulators.his.command as his_command
 import simulators.money.command as money_command
+import simulators.rush.command as rush_command
 import simulators.sms.service as sms_service
 import simulators.wechat.service as wechat_service
 
@@ -26,6 +27,7 @@ def commands() -> dict[str, Command]:
         "wechat-pay": ("WeChat Pay, v3 and v2", money_command.add_wechat_arguments, money_command.run_wechat),
         "alipay": ("Alipay", money_command.add_alipay_arguments, money_command.run_alipay),
         "sms": ("an SMS gateway", sms_service.add_arguments, sms_service.run),
+        "rush": ("a crowd that books the same numbers", rush_command.add_arguments, rush_command.run),
         "demo": ("the whole hospital on this machine", demo_command.add_arguments, demo_command.run),
     }
 
