@@ -6,9 +6,9 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import date, datetime
-from functools import cache
+from functools import cache, partial
 
-from cloud.his import mapping, scheduling
+from cloud.his import mapping, money, scheduling
 from cloud.his.line import HisAway, HisSilent, Line
 from cloud.his.port import (
     Away,
@@ -82,7 +82,21 @@ class Hl7Port:
         return scheduling.read_open(answer, zone)
 
     def money_of(self, day: date) -> tuple[MoneyLine, ...]:
-        raise Refused("not_supported")
+        zone = clock.hospital_zone()
+        found: list[MoneyLine] = []
+        after = ""
+        while True:
+            answer = self._ask(partial(self._money_page, day, after))
+            rows, following = money.read_money(answer, zone)
+            found += rows
+            if not following:
+                return tuple(found)
+            if following == after or not rows:
+                raise Unknown("money_without_end")
+            after = following
+
+    def _money_page(self, day: date, after: str, control_id: str, now: datetime) -> bytes:
+        return money.money_query(day, after, control_id, now, clock.hospital_zone(), self._names)
 
     def close(self) -> None:
         """Hang up; the next call dials anew."""

@@ -12,7 +12,9 @@ from protocols.links.contract import MessageReceived
 from protocols.links.mllp import MllpLink
 from protocols.messages.hl7 import read_messages
 
+CONNECT_S = 10.0
 ANSWER_S = 15.0
+PASSING = frozenset({"206", "207"})
 
 
 class HisAway(ConnectionError):
@@ -70,7 +72,16 @@ def read_answer(payload: bytes) -> tuple[str, str, str]:
     return "", "", ""
 
 
+def passing(payload: bytes) -> bool:
+    """Whether the answer says that the same message may be taken later (table 0357: 206 locked, 207 internal)."""
+    for message in read_messages(payload):
+        msa, err = message.first("MSA"), message.first("ERR")
+        if msa is not None and err is not None and msa.text(1).upper() in ("AE", "AR"):
+            return err.component(3, 1) in PASSING
+    return False
+
+
 @contextmanager
 def line_to(config: Settings) -> Iterator[Line]:
-    with socket.create_connection((config.his_host or "", config.his_port), timeout=10) as connection:
+    with socket.create_connection((config.his_host or "", config.his_port), timeout=CONNECT_S) as connection:
         yield Line(connection)

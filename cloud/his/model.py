@@ -7,15 +7,26 @@ when it is made and kept until the HIS accepted it.
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Sequence, String, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Sequence,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.kit.db import Base, Identified
 from cloud.lis.reports.model import Report
+from cloud.payments.model import LedgerEntry
 
 control_numbers = Sequence("his_control_number_seq", metadata=Base.metadata)
 
@@ -75,21 +86,36 @@ class OutgoingState(StrEnum):
 
 
 class HisOutbox(Identified, Base):
-    """One message for the HIS: ORU^R01 of one version of one report."""
+    """One message for the HIS: a version of a report, a movement of money, or items that were executed."""
 
     __tablename__ = "his_outbox"
     __table_args__ = (
         UniqueConstraint("report_id", "report_version", "kind", name="uq_his_outbox_version"),
+        UniqueConstraint("key", name="uq_his_outbox_key"),
+        CheckConstraint(
+            "(ledger_id IS NULL) = (fen IS NULL) AND (ledger_id IS NULL) = (booked_at IS NULL)", name="fen"
+        ),
         Index("ix_his_outbox_waiting", "number", postgresql_where=text("state = 'waiting'")),
+        Index("ix_his_outbox_booked_at", "booked_at", postgresql_where=text("booked_at IS NOT NULL")),
     )
 
     number: Mapped[int] = mapped_column(BigInteger, control_numbers, unique=True)
     """The order of sending, and the digits of MSH-10."""
     control_id: Mapped[str] = mapped_column(String(20), unique=True)
-    report_id: Mapped[uuid.UUID] = mapped_column(ForeignKey(Report.id))
-    report_version: Mapped[int]
+    key: Mapped[str]
+    """What it tells, once: the same fact is never told under two numbers."""
+    lane: Mapped[str]
+    """Messages of one lane (a patient's reports, a payment with its refunds) never overtake each other."""
     kind: Mapped[str] = mapped_column(String(10))
-    """released or recalled."""
+    """released, recalled, payment, refund or executed."""
+    report_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(Report.id))
+    report_version: Mapped[int | None]
+    ledger_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey(LedgerEntry.id), unique=True)
+    fen: Mapped[int | None] = mapped_column(BigInteger)
+    """Of a movement of money: positive to the hospital, and when by the channel's clock."""
+    booked_at: Mapped[datetime | None]
+    title: Mapped[str] = mapped_column(default="", server_default="")
+    """MSH-9 and the number that people know it by."""
     payload: Mapped[bytes] = mapped_column(LargeBinary)
     state: Mapped[OutgoingState] = mapped_column(String(10), default=OutgoingState.WAITING)
     created_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
@@ -100,6 +126,23 @@ class HisOutbox(Identified, Base):
     last_error: Mapped[str | None]
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
     accepted_at: Mapped[datetime | None]
+
+
+class HisMoneyDay(Identified, Base):
+    """What the HIS had booked of a day when it was asked last, held against the ledger."""
+
+    __tablename__ = "his_money_day"
+
+    day: Mapped[date] = mapped_column(unique=True)
+    read_at: Mapped[datetime]
+    his_count: Mapped[int]
+    his_paid_fen: Mapped[int] = mapped_column(BigInteger)
+    his_refunded_fen: Mapped[int] = mapped_column(BigInteger)
+    our_count: Mapped[int]
+    our_paid_fen: Mapped[int] = mapped_column(BigInteger)
+    our_refunded_fen: Mapped[int] = mapped_column(BigInteger)
+    differences: Mapped[list[Any]]
+    """One for each number that is not alike: what, number, the HIS's fen, ours."""
 
 
 class HisPeer(Base):

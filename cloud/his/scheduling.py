@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
+from cloud.his.line import PASSING
 from cloud.his.port import NumberLock, NumberStand, NumberStanding, OpenNumber, PaidWith, Refused, Unknown
 from cloud.his.reading import read_time
 from cloud.his.writing import header, pid, stamp, written
@@ -32,8 +33,6 @@ _STANDINGS = {
     "BLOCKED": NumberStanding.STOPPED,
 }
 """HL7 table 0278 as ours. Waitlist has no meaning here: nobody asks for it."""
-_PASSING = frozenset({"206", "207"})
-"""Table 0357: the record is locked, an internal error; the same request may be taken later."""
 UNKNOWN_KEY = "hl7_204"
 """Table 0357: unknown key identifier. So a HIS answers to a key that never reached it."""
 
@@ -146,7 +145,7 @@ def _accepted(answer: Hl7Message) -> None:
     condition = err.component(3, 1) if err is not None else ""
     word = err.component(5, 1).lower() if err is not None else ""
     text = msa.text(3) or (err.text(8) if err is not None else "")
-    raise Refused(word or f"hl7_{condition or code.lower()}", permanent=condition not in _PASSING, text=text)
+    raise Refused(word or f"hl7_{condition or code.lower()}", permanent=condition not in PASSING, text=text)
 
 
 def _appointments(answer: Hl7Message) -> list[list[Segment]]:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from cloud.app import load_slices
-from cloud.his import listing, mapping, outbox
+from cloud.his import delivery, listing, mapping, outbox
 from cloud.his.model import HisOutbox, HisPeer, OutgoingState
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict
@@ -78,8 +78,8 @@ def values_of(message: Hl7Message) -> list[tuple[str, str]]:
 def test_a_released_report_reaches_the_his_once(his: HisReceiver) -> None:
     report_id = report("6.52")
     put(report_id)
-    assert outbox.deliver(begin) == 1
-    assert outbox.deliver(begin) == 0
+    assert delivery.deliver(begin) == 1
+    assert delivery.deliver(begin) == 0
     (message,) = his.received
     assert message.kind == "ORU^R01"
     assert values_of(message) == [("WBC", "6.52")]
@@ -96,15 +96,15 @@ def test_the_release_itself_puts_the_message_there(port: int) -> None:
 
 def test_reports_wait_while_the_his_is_away_and_arrive_once_and_in_order_when_it_is_back(port: int) -> None:
     first, second = report("6.1"), report("6.2")
-    assert outbox.deliver(begin) == 0
-    assert outbox.deliver(begin) == 0, "one absence is one pause"
+    assert delivery.deliver(begin) == 0
+    assert delivery.deliver(begin) == 0, "one absence is one pause"
     with begin() as session:
         assert session.get_one(HisPeer, 1).failures == 1
     assert [each.attempts for each in rows()] == [1, 0]
     his = HisReceiver(port)
     pause_is_over()
-    assert outbox.deliver(begin) == 2
-    assert outbox.deliver(begin) == 0
+    assert delivery.deliver(begin) == 2
+    assert delivery.deliver(begin) == 0
     assert [values_of(each) for each in his.received] == [[("WBC", "6.1")], [("WBC", "6.2")]]
     assert [each.report_id for each in rows()] == [first, second]
     his.close()
@@ -113,10 +113,10 @@ def test_reports_wait_while_the_his_is_away_and_arrive_once_and_in_order_when_it
 def test_a_his_that_hangs_up_before_its_answer_gets_the_same_number_again(his: HisReceiver) -> None:
     report()
     his.temper = lambda message: None
-    assert outbox.deliver(begin) == 0
+    assert delivery.deliver(begin) == 0
     his.temper = lambda message: "AA"
     pause_is_over()
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     assert len({each.control_id for each in his.received}) == 1
     assert len(his.received) == 2, "the HIS recognises the repeat by its number"
 
@@ -124,13 +124,13 @@ def test_a_his_that_hangs_up_before_its_answer_gets_the_same_number_again(his: H
 def test_an_answer_to_another_message_is_never_taken_for_ours(his: HisReceiver) -> None:
     report()
     his.wrong_number = True
-    assert outbox.deliver(begin) == 0
+    assert delivery.deliver(begin) == 0
     (row,) = rows()
     assert row.state == OutgoingState.WAITING
     assert "SOMEBODY" in (row.last_error or "")
     his.wrong_number = False
     pause_is_over()
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
 
 
 def test_a_refused_report_is_shown_with_the_reason_does_not_block_others_and_a_person_sends_it_again(
@@ -139,7 +139,7 @@ def test_a_refused_report_is_shown_with_the_reason_does_not_block_others_and_a_p
     report("6.1")
     report("6.2")
     his.temper = lambda message: "AE" if values_of(message) == [("WBC", "6.1")] else "AA"
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     refused, accepted = rows()
     assert (refused.state, refused.last_error) == (OutgoingState.REFUSED, "AE 说明")
     with begin() as session, pytest.raises(Conflict):
@@ -147,18 +147,18 @@ def test_a_refused_report_is_shown_with_the_reason_does_not_block_others_and_a_p
     his.temper = lambda message: "AA"
     with begin() as session:
         outbox.send_again(session, refused.id, by="staff:1")
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     assert his.received[-1].control_id == refused.control_id
 
 
 def test_a_worker_that_died_in_the_middle_leaves_the_message_for_another(his: HisReceiver) -> None:
     report()
-    claimed = outbox._claim(begin)
-    assert claimed is not None
-    assert outbox.deliver(begin) == 0, "somebody is sending it"
+    claimed = delivery._claim(begin)
+    assert len(claimed) == 1
+    assert delivery.deliver(begin) == 0, "somebody is sending it"
     with begin() as session:
         session.execute(text("UPDATE his_outbox SET claimed_until = clock_timestamp() - interval '1 second'"))
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
 
 
 def test_without_a_his_nothing_is_kept_for_it(database: str) -> None:
@@ -176,7 +176,7 @@ def test_the_message_of_an_older_version_that_is_made_later_is_not_sent(his: His
         late = outbox.put(session, report_id, 1)
         assert late is not None
         assert late.state == OutgoingState.SUPERSEDED, "reactions run in any order"
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     assert [values_of(each) for each in his.received] == [[("WBC", "7.1")]]
 
 
@@ -189,7 +189,7 @@ def test_a_recall_that_is_told_after_the_amendment_withdraws_nothing(his: HisRec
         outbox.put(session, report_id, 2)
         outbox.put(session, report_id, 1, recalled=True)
         outbox.put(session, report_id, 1)
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     assert [statuses_of(each) for each in his.received] == [["C"]]
 
 
@@ -202,7 +202,7 @@ def test_release_amendment_and_recall_reach_the_his_in_their_order_with_their_st
         reports.recall(session, report_id, by=pathologist(), reason="贴错")
     with begin() as session:
         outbox.put(session, report_id, 2, recalled=True)
-    assert outbox.deliver(begin) == 3
+    assert delivery.deliver(begin) == 3
     assert [statuses_of(each) for each in his.received] == [["F"], ["C"], ["W"]]
 
 
@@ -210,7 +210,7 @@ def test_an_older_refused_message_is_not_sent_again_when_a_later_one_was_accepte
     report_id = released("6.1")
     put(report_id)
     his.temper = lambda message: "AE"
-    outbox.deliver(begin)
+    delivery.deliver(begin)
     amended(report_id, "7.1")
     with begin() as session:
         outbox.put(session, report_id, 2)
@@ -219,7 +219,7 @@ def test_an_older_refused_message_is_not_sent_again_when_a_later_one_was_accepte
         outbox.send_again(session, first.id, by="staff:1")
     assert refusal.value.code == "his.later"
     his.temper = lambda message: "AA"
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     assert [each.state for each in rows()] == [OutgoingState.SUPERSEDED, OutgoingState.ACCEPTED]
 
 
@@ -227,12 +227,12 @@ def test_a_message_that_the_his_never_answers_is_set_aside_and_stops_nobody(his:
     poison = report("6.1")
     his.temper = lambda message: None if values_of(message) == [("WBC", "6.1")] else "AA"
     for _ in range(4):
-        assert outbox.deliver(begin) == 0
+        assert delivery.deliver(begin) == 0
         pause_is_over()
     assert [each.state for each in rows()] == [OutgoingState.WAITING], "alone it proves nothing: the HIS may be away"
     report("6.2")
     report("6.3")
-    assert outbox.deliver(begin) == 2
+    assert delivery.deliver(begin) == 2
     first, second, third = rows()
     assert (first.report_id, first.state) == (poison, OutgoingState.PARKED)
     assert {second.state, third.state} == {OutgoingState.ACCEPTED}
@@ -242,7 +242,7 @@ def test_a_message_that_the_his_never_answers_is_set_aside_and_stops_nobody(his:
     his.temper = lambda message: "AA"
     with begin() as session:
         outbox.send_again(session, first.id, by="staff:1")
-    assert outbox.deliver(begin) == 1
+    assert delivery.deliver(begin) == 1
     assert rows()[0].state == OutgoingState.ACCEPTED
 
 
@@ -251,10 +251,10 @@ def test_a_his_that_hangs_as_a_whole_loses_and_parks_nothing(his: HisReceiver) -
         report(value)
     his.temper = lambda message: None
     for _ in range(14):
-        assert outbox.deliver(begin) == 0
+        assert delivery.deliver(begin) == 0
         pause_is_over()
     his.temper = lambda message: "AA"
-    assert outbox.deliver(begin) == 4
+    assert delivery.deliver(begin) == 4
     assert {each.state for each in rows()} == {OutgoingState.ACCEPTED}
     assert len({each.control_id for each in his.received}) == 4
 
@@ -265,14 +265,14 @@ def test_nobody_overtakes_an_unanswered_message_of_the_same_patient(his: HisRece
         put(release_report(patient, WBC=value))
     his.temper = lambda message: None if values_of(message) == [("WBC", "6.1")] else "AA"
     for _ in range(6):
-        assert outbox.deliver(begin) == 0
+        assert delivery.deliver(begin) == 0
         pause_is_over()
     assert {values_of(each)[0][1] for each in his.received} == {"6.1"}
 
 
 def test_after_an_hour_away_everything_arrives_once_at_the_simulated_his(port: int) -> None:
     reports_made = [report(f"6.{number}") for number in range(1, 9)]
-    assert outbox.deliver(begin) == 0
+    assert delivery.deliver(begin) == 0
     lines: list[dict[str, object]] = []
 
     class Ledger:
@@ -282,11 +282,11 @@ def test_after_an_hour_away_everything_arrives_once_at_the_simulated_his(port: i
     simulated = Simulated(Ledger(), "127.0.0.1", port)  # type: ignore[arg-type]
     simulated.start()
     pause_is_over()
-    claimed = outbox._claim(begin)  # a worker that died in the middle
-    assert claimed is not None
+    claimed = delivery._claim(begin)  # a worker that died in the middle
+    assert len(claimed) == len(reports_made)
     with begin() as session:
         session.execute(text("UPDATE his_outbox SET claimed_until = clock_timestamp() - interval '1 second'"))
-    assert outbox.deliver(begin) == len(reports_made)
+    assert delivery.deliver(begin) == len(reports_made)
     simulated.close()
     assert [each["number"] for each in lines] == [each.control_id for each in rows()]
     assert len({each["number"] for each in lines}) == len(reports_made)

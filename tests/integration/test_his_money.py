@@ -1,0 +1,222 @@
+"""Every movement of money is told to the HIS once, and its books are held against the ledger line by line."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+
+from cloud.app import load_slices
+from cloud.config import settings
+from cloud.his import delivery, hl7_port, reconciling, reporting
+from cloud.his.model import HisMoneyDay, HisOutbox, HisPeer, OutgoingState
+from cloud.kit import clock
+from cloud.kit.db import begin
+from cloud.kit.ids import new_id
+from cloud.payments import cash, drawers, refunds
+from cloud.payments.model import LedgerEntry
+from simulators.his.faults import Fault
+from simulators.his.receiver import HisReceiver
+from tests.support.databases import DatabaseServer, cloud_on
+from tests.support.his_numbers import standing_his
+
+pytestmark = [pytest.mark.req("HIS-1"), pytest.mark.req("PAY-6")]
+CASHIER = "staff:cashier"
+
+
+@pytest.fixture(scope="module")
+def hospital(database_server: DatabaseServer) -> Iterator[HisReceiver]:
+    """One database and one HIS for the module; each test empties both."""
+    with pytest.MonkeyPatch.context() as patched, standing_his() as his, database_server.clone() as url:
+        patched.setenv("XINGLIN_HIS_HOST", "127.0.0.1")
+        patched.setenv("XINGLIN_HIS_PORT", str(his.port))
+        with cloud_on(url, patched):
+            load_slices()
+            yield his
+            hl7_port.at("127.0.0.1", his.port).close()
+
+
+@pytest.fixture
+def his(hospital: HisReceiver) -> HisReceiver:
+    hospital.book.money.clear()
+    hospital.temper.clear()
+    with begin() as session:
+        session.execute(text("TRUNCATE payment, his_outbox, his_peer, his_money_day, cash_shift CASCADE"))
+        drawers.open_shift(session, by=CASHIER, opening_fen=100_000)
+    return hospital
+
+
+def paid(fen: int = 1500) -> uuid.UUID:
+    with begin() as session:
+        wanted = cash.wish("test", new_id(), fen, payer_key="window", key=str(new_id()))
+        payment_id = cash.take(session, wanted, by=CASHIER, tendered_fen=fen).payment.id
+    told(payment_id)
+    return payment_id
+
+
+def refunded(payment_id: uuid.UUID, fen: int) -> None:
+    with begin() as session:
+        refunds.ask_refund(session, payment_id, fen, key=str(new_id()), reason="退费", by=CASHIER, route="cash")
+    told(payment_id)
+
+
+def told(payment_id: uuid.UUID) -> None:
+    """What the reaction to the fact does."""
+    with begin() as session:
+        reporting.report_money(session, payment_id)
+
+
+def pause_is_over() -> None:
+    with begin() as session:
+        session.query(HisPeer).update({"retry_at": None})
+
+
+def ledger_fen() -> int:
+    with begin() as session:
+        return int(session.scalar(select(func.coalesce(func.sum(LedgerEntry.fen), 0))) or 0)
+
+
+def his_fen(his: HisReceiver) -> int:
+    return sum(each.fen for each in his.book.money.values())
+
+
+def books() -> HisMoneyDay:
+    found = reconciling.read_day(begin, clock.today())
+    assert found is not None
+    return found
+
+
+def test_payments_and_refunds_are_booked_by_the_his_once_each(his: HisReceiver) -> None:
+    first, second = paid(1500), paid(2305)
+    refunded(first, 500)
+    told(first)
+    told(second)
+    assert delivery.deliver(begin) == 3
+    assert his_fen(his) == ledger_fen() == 3305
+    assert sorted(each.times for each in his.book.money.values()) == [1, 1, 1]
+    assert {each.batch for each in his.book.money.values() if each.fen < 0} <= set(his.book.money)
+    row = books()
+    assert (row.his_paid_fen, row.his_refunded_fen, row.differences) == (3805, 500, [])
+
+
+def test_an_answer_that_is_lost_after_the_effect_books_nothing_twice(his: HisReceiver) -> None:
+    payment_id = paid()
+    refunded(payment_id, 1500)
+    his.temper.set(Fault("lost_after", "DFT", next=2))
+    for _ in range(3):
+        delivery.deliver(begin)
+        pause_is_over()
+    assert his_fen(his) == ledger_fen() == 0
+    assert [each.times for each in his.book.money.values()] == [3, 1], "the refund waited behind its payment"
+    assert books().differences == []
+
+
+def test_a_his_that_cannot_at_the_moment_is_asked_again_and_nobody_has_to_look(his: HisReceiver) -> None:
+    paid()
+    his.temper.set(Fault("refuse", "DFT"))
+    assert delivery.deliver(begin) == 0
+    with begin() as session:
+        assert session.scalars(select(HisOutbox.state)).one() == OutgoingState.WAITING
+    pause_is_over()
+    assert delivery.deliver(begin) == 1
+
+
+def test_a_line_of_the_ledger_that_no_event_brought_is_found_by_the_sweep_and_told_once(his: HisReceiver) -> None:
+    paid()
+    with begin() as session:
+        session.execute(text("TRUNCATE his_outbox"))
+    with begin() as session:
+        assert reporting.sweep(session) == 1
+        assert reporting.sweep(session) == 0
+    assert delivery.deliver(begin) == 1
+
+
+def test_what_is_not_alike_is_named_line_by_line(his: HisReceiver) -> None:
+    for fen in (100, 200, 300):
+        paid(fen)
+    delivery.deliver(begin)
+    numbers = {each.fen: each.number for each in his.book.money.values()}
+    del his.book.money[numbers[100]]
+    his.book.money[numbers[200]].fen = 250
+    strange = his.book.money[numbers[300]]
+    his.book.money["NOT-OURS"] = type(strange)("NOT-OURS", 900, "cash", strange.at, "")
+    found = {each["number"]: (each["what"], each["his_fen"], each["our_fen"]) for each in books().differences}
+    assert found == {
+        numbers[100]: (reconciling.MISSING, None, 100),
+        numbers[200]: (reconciling.AMOUNT, 250, 200),
+        "NOT-OURS": (reconciling.STRANGE, 900, None),
+    }
+
+
+def test_a_line_that_the_his_booked_on_another_day_is_called_that(his: HisReceiver) -> None:
+    paid(100)
+    delivery.deliver(begin)
+    (booked,) = his.book.money.values()
+    yesterday = clock.today() - timedelta(days=1)
+    booked.at = f"{yesterday:%Y%m%d}235959"
+    found = reconciling.read_day(begin, yesterday)
+    assert found is not None
+    assert [each["what"] for each in found.differences] == [reconciling.OTHER_DAY]
+    assert [each["what"] for each in books().differences] == [reconciling.MISSING]
+
+
+def test_what_the_his_lost_or_refused_is_told_again_and_booked_once(his: HisReceiver) -> None:
+    for fen in (100, 200):
+        paid(fen)
+    delivery.deliver(begin)
+    lost = next(each for each in his.book.money.values() if each.fen == 100)
+    del his.book.money[lost.number]
+    assert len(books().differences) == 1
+    with begin() as session:
+        assert reconciling.tell_again(session, clock.today(), by="staff:1") == 1
+    assert delivery.deliver(begin) == 1
+    assert books().differences == []
+    assert his_fen(his) == 300
+
+
+def test_the_books_come_in_pages_and_none_is_skipped(his: HisReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.his.money.PAGE", 3)
+    for fen in range(1, 9):
+        paid(fen)
+    delivery.deliver(begin)
+    row = books()
+    assert (row.his_count, row.his_paid_fen, row.differences) == (8, 36, [])
+
+
+def test_a_his_that_does_not_tell_its_books_leaves_the_last_reading(his: HisReceiver) -> None:
+    paid(100)
+    delivery.deliver(begin)
+    read_at = books().read_at
+    his.temper.set(Fault("garbage", "QBP", next=2))
+    assert reconciling.read_day(begin, clock.today()) is None
+    with begin() as session:
+        assert session.scalars(select(HisMoneyDay.read_at)).one() == read_at
+        (day,) = reconciling.days(session, until=clock.today())
+    assert (day.count, day.paid_fen, day.acknowledged, day.waiting, day.refused) == (1, 100, 1, 0, 0)
+
+
+def test_a_handful_goes_out_on_one_claim_and_another_worker_keeps_its_hands_off(his: HisReceiver) -> None:
+    for fen in range(1, 6):
+        paid(fen)
+    held = delivery._claim(begin)
+    assert [each.fen for each in held] == [1, 2, 3, 4, 5]
+    paid(6)
+    assert delivery._claim(begin) == [], "one that came later does not overtake what a worker holds"
+    with begin() as session:
+        session.execute(text("UPDATE his_outbox SET claimed_until = clock_timestamp() - interval '1 second'"))
+    assert delivery.deliver(begin) == 6
+
+
+def test_without_a_his_nothing_is_told(his: HisReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XINGLIN_HIS_HOST")
+    settings.cache_clear()
+    paid()
+    with begin() as session:
+        assert reporting.sweep(session) == 0
+        assert session.scalar(select(func.count()).select_from(HisOutbox)) == 0
+    reconciling.read_lately(begin)
+    monkeypatch.undo()
+    settings.cache_clear()
