@@ -260,6 +260,25 @@ def seed_crowd(
     typer.echo(f"{patients} phones signed in, {numbers} numbers in {len(clinics)} sessions")
 
 
+@program.command("seed-payers")
+def seed_payers(
+    payments: Annotated[int, typer.Option(min=1, help="How many bills.")],
+    accounts: Annotated[int, typer.Option(min=2, help="Of how many patients.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same amounts.")] = 1,
+) -> None:
+    """Make patients with bills and phones signed in, for a trial of the money; prints them. Refuses in production."""
+    _prepare("seed-payers")
+    import json
+
+    from cloud.demo import NotInProduction, payers
+
+    try:
+        typer.echo(json.dumps(payers.run(payments, accounts=accounts, seed=seed)))
+    except NotInProduction as refused:
+        typer.echo(refused, err=True)
+        raise typer.Exit(REFUSED) from None
+
+
 @program.command("load-history")
 def load_history(
     specimens: Annotated[int, typer.Option(min=1, help="How many tubes, each with at least 12 values.")],

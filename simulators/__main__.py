@@ -11,6 +11,7 @@ import simulators.analyzers.command as analyzer_command
 import simulators.demo.command as demo_command
 import simulators.his.command as his_command
 import simulators.money.command as money_command
+import simulators.payday.command as payday_command
 import simulators.rush.command as rush_command
 import simulators.sms.service as sms_service
 import simulators.wechat.service as wechat_service
@@ -28,6 +29,7 @@ def commands() -> dict[str, Command]:
         "alipay": ("Alipay", money_command.add_alipay_arguments, money_command.run_alipay),
         "sms": ("an SMS gateway", sms_service.add_arguments, sms_service.run),
         "rush": ("a crowd that books the same numbers", rush_command.add_arguments, rush_command.run),
+        "money": ("a pay day with accidents, counted", payday_command.add_arguments, payday_command.run),
         "demo": ("the whole hospital on this machine", demo_command.add_arguments, demo_command.run),
     }
 

@@ -11,7 +11,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -79,20 +79,21 @@ def reconcile(begin: Begin, name: str, day: date) -> Outcome | None:
     Raises `Unknown` (no answer), `Refused` (the file is cut or another merchant's: nothing is booked from it).
     """
     channel = channels.of(name)
+    before = clock.now()
     bill = channel.bill(day)
     if bill is None:
         with begin() as session:
-            return _empty_day(session, channel, day)
+            return _empty_day(session, channel, day, before)
     settled = sum(_settle_line(begin, channel, line) for line in bill.lines)
     with begin() as session:
-        return _compare(session, channel, bill, settled)
+        return _compare(session, channel, bill, settled, before)
 
 
-def _empty_day(session: Session, channel: Channel, day: date) -> Outcome | None:
+def _empty_day(session: Session, channel: Channel, day: date, before: datetime) -> Outcome | None:
     """No bill: right for a day on which we booked nothing, else not ready yet."""
     if any(_entries(session, channel.name, day)):
         return None
-    return _compare(session, channel, BillFile(day, b""), 0)
+    return _compare(session, channel, BillFile(day, b""), 0, before)
 
 
 def _settle_line(begin: Begin, channel: Channel, line: BillLine) -> bool:
@@ -127,10 +128,12 @@ Key = tuple[str, str]
 """(payment number, refund number or "")."""
 
 
-def _entries(session: Session, channel: str, day: date, margin: timedelta = timedelta()) -> list[tuple[Key, int, Any]]:
-    """What our ledger has of a civil day (and `margin` around it): key, fen, moment."""
+def _entries(
+    session: Session, channel: str, day: date, margin: timedelta = timedelta()
+) -> list[tuple[Key, int, Any, Any]]:
+    """What our ledger has of a civil day (and `margin` around it): key, fen, moment, when it was booked."""
     rows = session.execute(
-        select(Payment.number, Refund.number, LedgerEntry.fen, LedgerEntry.at)
+        select(Payment.number, Refund.number, LedgerEntry.fen, LedgerEntry.at, LedgerEntry.recorded_at)
         .join(Payment, Payment.id == LedgerEntry.payment_id)
         .outerjoin(Refund, Refund.id == LedgerEntry.refund_id)
         .where(
@@ -139,15 +142,18 @@ def _entries(session: Session, channel: str, day: date, margin: timedelta = time
             LedgerEntry.at < clock.day_begins(day + timedelta(days=1)) + margin,
         )
     )
-    return [((number, refund or ""), fen, at) for number, refund, fen, at in rows]
+    return [((number, refund or ""), fen, at, recorded) for number, refund, fen, at, recorded in rows]
 
 
-def _compare(session: Session, channel: Channel, bill: BillFile, settled: int) -> Outcome:
+def _compare(session: Session, channel: Channel, bill: BillFile, settled: int, before: datetime) -> Outcome:
+    """`before`: what we booked later may have moved behind the bill, when a day is read that is not over."""
     theirs = {
         (each.number, each.refund_number): each.fen if each.kind == LineKind.PAID else -each.fen for each in bill.lines
     }
     begins, ends = clock.day_begins(bill.day), clock.day_begins(bill.day + timedelta(days=1))
-    around = {key: (fen, at) for key, fen, at in _entries(session, channel.name, bill.day, MIDNIGHT)}
+    entries = _entries(session, channel.name, bill.day, MIDNIGHT)
+    around = {key: (fen, at) for key, fen, at, _recorded in entries}
+    newer = {key for key, _fen, _at, recorded in entries if recorded >= before}
     ours = {key: fen for key, (fen, at) in around.items() if begins <= at < ends}
     found: list[tuple[Kind, Key, int | None, int | None]] = []
     alike = 0
@@ -162,7 +168,8 @@ def _compare(session: Session, channel: Channel, bill: BillFile, settled: int) -
     listed_before = _listed(session, channel.name, bill.day - timedelta(days=1))
     for key, fen in ours.items():
         near_midnight = around[key][1] >= ends - MIDNIGHT
-        if key not in theirs and key not in listed_before and not near_midnight:
+        too_new = key in newer
+        if key not in theirs and key not in listed_before and not near_midnight and not too_new:
             found.append((Kind.REFUND_OURS_ONLY if key[1] else Kind.OURS_ONLY, key, None, fen))
     found += _left_from_yesterday(session, channel.name, bill.day, theirs)
     for kind, key, theirs_fen, own_fen in found:
@@ -199,7 +206,7 @@ def _left_from_yesterday(
     listed = set(theirs) | _listed(session, channel, day - timedelta(days=1))
     return [
         (Kind.REFUND_OURS_ONLY if key[1] else Kind.OURS_ONLY, key, None, fen)
-        for key, fen, at in _entries(session, channel, day - timedelta(days=1))
+        for key, fen, at, _recorded in _entries(session, channel, day - timedelta(days=1))
         if at >= begins - MIDNIGHT and key not in listed
     ]
 

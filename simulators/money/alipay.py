@@ -252,8 +252,8 @@ class AlipayService(CashierService):
             raise Refusal("absent")
         return found
 
-    def paid(self, number: str) -> Order:
-        order = self.book.pay(number)
+    def paid(self, number: str, *, late: bool = False) -> Order:
+        order = self.book.pay_all_the_same(number) if late else self.book.pay(number)
         # The trade number is Alipay's one number for order and payment.
         order.transaction_id = order.channel_number
         self.ledger.write("paid", number=order.number, fen=order.fen, transaction=order.transaction_id)
