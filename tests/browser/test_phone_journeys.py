@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
-from tests.support import bills, paying
+from tests.support import bills, paying, registering
+from tests.support.accessible import barriers
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.phone_payments import PayTown, account_of, asked_of, pay_town
 from tests.support.phones import MOTHER_ID, WANG_ID, register
 from tests.support.screens import PHONE, chromium, too_wide
+from tests.support.work import work
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +47,7 @@ def opened(place: PayTown) -> Iterator[tuple[Page, list[str]]]:
         context = browser.new_context(viewport=PHONE, locale="zh-CN", base_url=place.town.url)  # type: ignore[arg-type]
         context.add_cookies([{"name": "wechat_user", "value": "wang", "url": place.town.url}])
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if _matters(said, place.town.url) else None)
         page.goto("/p")
@@ -63,13 +65,15 @@ def screen(place: PayTown, opened: tuple[Page, list[str]]) -> Iterator[Page]:
 
 
 def seen(page: Page, name: str) -> None:
-    """Nothing is wider than the phone, in normal and in large type; with XINGLIN_SCREENSHOTS set both are kept."""
+    """Nothing is wider than the phone and nobody is shut out, in normal and in large type; with XINGLIN_SCREENSHOTS set
+    both are kept."""
     folder = os.environ.get("XINGLIN_SCREENSHOTS")
     for size in ("normal", "large"):
         page.evaluate(f"document.documentElement.classList.toggle('large', {str(size == 'large').lower()})")
         if folder:
             page.screenshot(path=Path(folder) / f"{name}-{size}.png", full_page=True)
         assert too_wide(page) == [], f"{name} in {size} type"
+        assert barriers(page) == [], f"{name} in {size} type"
     page.evaluate("document.documentElement.classList.remove('large')")
 
 
@@ -141,6 +145,61 @@ def test_wang_binds_herself_and_her_mother_and_pays_three_bills_at_once(place: P
     expect(screen.get_by_text("今天没有安排")).to_be_visible()
 
 
+@pytest.mark.req("REG-1", "REG-2", "REG-3", "REG-5", "PAY-4", "PAY-5", "UX-1")
+def test_wang_books_an_expert_for_her_mother_pays_cancels_and_sees_the_refund_arrive(
+    place: PayTown, screen: Page
+) -> None:
+    registering.opened_session(8)
+    screen.goto("/p?lang=zh-CN")
+    screen.get_by_role("link", name="挂号", exact=True).first.click()
+    seen(screen, "book-departments")
+    screen.get_by_label("按科室或医生姓名查找").fill("沈明远")
+    screen.keyboard.press("Enter")
+    screen.locator("[data-department]").first.click()
+    seen(screen, "book-department")
+    screen.get_by_role("link", name="沈明远").click()
+    seen(screen, "book-doctor")
+    screen.locator("a[href^='/p/book/sessions/']").first.click()
+    screen.get_by_label("李**").check()
+    seen(screen, "book-times")
+    screen.get_by_role("button", name="确认挂号").click()
+    expect(screen.get_by_text("号为您保留到")).to_be_visible()
+    seen(screen, "booking-held")
+    screen.get_by_role("button", name="去支付").click()
+    tap_through_the_cashier(screen)
+    screen.wait_for_url("**/p/bookings/**")
+    work("registration", "payments")
+    screen.reload()
+    expect(screen.get_by_text("挂号成功")).to_be_visible()
+    expect(screen.get_by_alt_text("就诊凭证条码")).to_be_visible()
+    seen(screen, "booking")
+    screen.goto("/p")
+    expect(screen.get_by_text("沈明远")).to_be_visible()
+    seen(screen, "home-visit")
+    screen.goto("/p/today")
+    seen(screen, "today-visit")
+    screen.goto("/p/bookings")
+    seen(screen, "bookings")
+    screen.get_by_text("沈明远").click()
+    screen.get_by_role("link", name="退号").click()
+    seen(screen, "booking-cancel")
+    screen.get_by_role("button", name="确认").click()
+    expect(screen.get_by_text("费用正在原路退回")).to_be_visible()
+    screen.goto("/p/today")
+    screen.get_by_text("退款 ¥ 50.00").click()
+    paying.sweep(2)
+    work("registration", "payments")
+    screen.reload()
+    expect(screen.get_by_text("已到账")).to_be_visible()
+    screen.goto("/p/bookings?lang=en")
+    seen(screen, "bookings-en")
+    screen.goto("/p/book")
+    seen(screen, "book-departments-en")
+    screen.goto("/p?lang=en")
+    seen(screen, "home-en2")
+    screen.goto("/p?lang=zh-CN")
+
+
 @pytest.mark.req("PAY-1", "PAY-5", "UX-1")
 def test_wang_pays_at_the_cashier_and_comes_to_what_she_paid_for(place: PayTown, screen: Page) -> None:
     place.cashiers.wechat.book.set_chaos({"notice_lost": 1.0})
@@ -209,3 +268,16 @@ def test_pages_for_a_channel_that_is_away_and_a_payment_that_is_over(place: PayT
     place.cashiers.wechat.book.set_chaos({})
     expect(screen.get_by_text("已经关闭，没有扣款")).to_be_visible()
     seen(screen, "pay-over")
+
+
+def test_barriers_are_noticed(opened: tuple[Page, list[str]]) -> None:
+    page, complaints = opened
+    page.goto("about:blank")
+    page.set_content(
+        "<body><p>no heading</p><p id=a class=x>pale</p><button id=a></button><img src='data:,'><a href=/>ok</a>"
+    )
+    page.add_style_tag(content=".x{color:#aaa} button{width:9px;height:9px}")
+    found = barriers(page)
+    for each in ("contrast", "too small to tap", "without a name", "picture without", "not one h1", "language", "id"):
+        assert any(each in said for said in found), each
+    complaints.clear()

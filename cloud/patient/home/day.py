@@ -60,8 +60,9 @@ def next_of(found: list[Entry]) -> Entry | None:
     return next((each for each in open_ones if each.act), open_ones[0] if open_ones else None)
 
 
-def count_of(found: list[Entry], kind: str) -> int:
-    return sum(each.count for each in found if each.kind == kind)
+def count_of(found: list[Entry], kind: str, today: date) -> int:
+    """How many there are; of visits only today's."""
+    return sum(each.count for each in found if each.kind == kind and (kind != "visit" or _day(each) == today))
 
 
 def by_days(found: list[Entry], today: date) -> list[tuple[date | None, list[Entry]]]:

@@ -26,9 +26,7 @@ def home(request: Request, patient: Patient, session: Transaction) -> Response:
     context = {
         "me": next((each for each in persons if each.relation == "self"), None),
         "next": day.next_of(entries),
-        "count": {
-            kind: sum(each.count for each in entries if each.kind == kind) for kind in ("visit", "bill", "refund")
-        },
+        "count": {kind: day.count_of(entries, kind, clock.today()) for kind in ("visit", "bill", "refund")},
         "reports": found.readable[:NEWEST],
         "waiting": len(found.waiting),
     }

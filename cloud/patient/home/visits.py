@@ -68,7 +68,8 @@ def _entry(booking: Booking, department: Department, doctor: Doctor | None, name
     word, tone, act = WORDS[booking.state]
     begins, ends = clock.local(booking.from_at), clock.local(booking.to_at)
     where = " ".join(each for each in (department.place, department.floor) if each)
-    parts = (name, f"{begins:%H:%M}–{ends:%H:%M}", where)
+    day = "" if begins.date() == clock.today() else f"{begins:%Y-%m-%d}"
+    parts = (name, f"{day} {begins:%H:%M}–{ends:%H:%M}".strip(), where)
     return Entry(
         kind="visit",
         at=booking.from_at,
