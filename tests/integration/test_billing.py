@@ -277,6 +277,22 @@ def test_the_window_takes_a_bill_over_from_a_phone(cashiers: Cashiers, wang: uui
     assert (payments.ledger(), cashiers.wechat.book.totals()["refunded_fen"]) == (40, 700)
 
 
+def test_money_of_who_held_a_bill_before_does_not_pay_it_for_who_holds_it_now(
+    cashiers: Cashiers, wang: uuid.UUID
+) -> None:
+    charge_id = bills.arisen(wang, 700)
+    first = bills.begun([charge_id])
+    with begin() as session:
+        paying.take_over(session, [charge_id], by=bills.CASHIER, reason="换女儿的手机付")
+    second = bills.begun([charge_id], bills.Payer("account:2", "oDaughter"))
+    bills.settled(cashiers, first)
+    assert bills.states(charge_id) == "paying: paying"
+    bills.settled(cashiers, second)
+    bills.sweep()
+    assert (bills.states(charge_id), bills.payment_of(charge_id).id) == ("paid: paid", second)
+    assert (payments.ledger(), cashiers.wechat.book.totals()["refunded_fen"]) == (700, 700)
+
+
 def test_paid_at_the_hospitals_own_window_while_a_phone_has_it(cashiers: Cashiers, wang: uuid.UUID) -> None:
     charge_id = bills.arisen(wang, 700, number="B-E")
     payment_id = bills.begun([charge_id])

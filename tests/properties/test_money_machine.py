@@ -222,6 +222,12 @@ class Money(RuleBasedStateMachine):
                 paying.take_over(session, some, by=WHO, reason="手机没电")
             paying.take_cash(session, some, by=WHO, key=str(new_id()))
 
+    @rule(charge=charges)
+    def take_over(self, charge: uuid.UUID) -> None:
+        """The window has it, and somebody else may pay it by phone next."""
+        with self.act(), begin() as session:
+            paying.take_over(session, [charge], by=WHO, reason="换一部手机付")
+
     @rule()
     def let_jobs_run(self) -> None:
         work("billing")
