@@ -17,7 +17,8 @@ from tests.support.accessible import barriers
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.phone_payments import PayTown, account_of, asked_of, pay_town
 from tests.support.phones import MOTHER_ID, WANG_ID, register
-from tests.support.screens import PHONE, chromium, too_wide
+from tests.support.screens import DESK, PHONE, chromium, too_wide
+from tests.support.site import PASSWORD, hire_cast
 from tests.support.work import work
 
 pytestmark = pytest.mark.browser
@@ -198,6 +199,40 @@ def test_wang_books_an_expert_for_her_mother_pays_cancels_and_sees_the_refund_ar
     screen.goto("/p?lang=en")
     seen(screen, "home-en2")
     screen.goto("/p?lang=zh-CN")
+
+
+@pytest.mark.req("WIN-1", "PAY-4", "PAY-5")
+def test_the_cashier_refunds_one_item_by_keyboard_and_the_phone_follows_it(place: PayTown, screen: Page) -> None:
+    hire_cast()
+    person = register("赵小月", "999101199005010030", "00013800003", mrn="P7")
+    charge = bills.arisen(person, 3000, 2200, kind="exam")
+    payer = bills.Payer(payer_key=str(account_of("wang")), payer="wang")
+    payment_id = bills.paid(place.cashiers, [charge], payer)
+    browser = screen.context.browser
+    assert browser is not None
+    desk = browser.new_page(viewport=DESK, base_url=place.town.url, locale="zh-CN")  # type: ignore[arg-type]
+    desk.goto("/staff/sign-in")
+    for typed, key in (("cashier", "Tab"), (PASSWORD, "Enter")):
+        desk.keyboard.type(typed)
+        desk.keyboard.press(key)
+    desk.wait_for_url("**/staff")
+    desk.goto("/staff/window")
+    desk.keyboard.type("CP7")
+    desk.keyboard.press("Enter")
+    desk.wait_for_url("**/persons/**")
+    desk.get_by_label("项目2").focus()
+    desk.keyboard.press("Space")
+    desk.keyboard.press("r")
+    desk.keyboard.type("少做一项")
+    desk.keyboard.press("Enter")
+    expect(desk.get_by_text("退费 ¥ 22.00")).to_be_visible()
+    desk.close()
+    bills.sweep()
+    assert bills.states(charge) == "paid: paid refunded"
+    screen.goto(f"/p/transactions/{payment_id}?lang=zh-CN")
+    expect(screen.get_by_text("部分退款")).to_be_visible()
+    expect(screen.get_by_text("退款 ¥ 22.00")).to_be_visible()
+    expect(screen.get_by_text("已到账")).to_be_visible()
 
 
 @pytest.mark.req("PAY-1", "PAY-5", "UX-1")
