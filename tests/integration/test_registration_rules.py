@@ -27,7 +27,7 @@ from cloud.kit.ids import new_id
 from cloud.notify.model import Delivery
 from cloud.patient.registration import at_his, confirming, limits, reminding, service, stopping, taking, waiting
 from cloud.patient.registration.model import Booking, BookingBlock, Number, WaitingEntry
-from cloud.payments.model import Refund
+from cloud.payments.model import Payment, Refund
 from tests.support import clinic, paying
 from tests.support import registering as desk
 from tests.support.cashiers import Cashiers, running
@@ -509,6 +509,23 @@ def test_what_the_his_can_still_sell_is_shown(cashiers: Cashiers, his: StandingH
     with begin() as session:
         rows = session.scalars(select(Number.state).where(Number.clinic_session_id == clinic_id)).all()
     assert set(rows) == {"free"}
+
+
+def test_the_his_is_told_whose_fee_came_and_under_its_own_number(cashiers: Cashiers, his: StandingHis) -> None:
+    who = desk.person()
+    booking = desk.held(theirs(), who)
+    asks(his, booking)
+    payment = desk.paid(cashiers, booking)
+    with begin() as session:
+        told_it = at_his.paid_for(session, session.get_one(Payment, payment), None)
+    assert told_it is not None
+    assert (told_it.person_id, [each.number for each in told_it.concerns]) == (who[1], ["H1"])
+    ours = desk.held(desk.opened_session(), desk.person())
+    payment = desk.paid(cashiers, ours)
+    with begin() as session:
+        told_it = at_his.paid_for(session, session.get_one(Payment, payment), None)
+    assert told_it is not None
+    assert told_it.concerns == ()
 
 
 def test_money_told_twice_for_a_confirmed_booking_changes_nothing(cashiers: Cashiers) -> None:

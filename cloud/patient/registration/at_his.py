@@ -15,15 +15,17 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cloud.his import port as his
+from cloud.his.money import Concern
 from cloud.his.patients import facts_of
 from cloud.his.port import HisPort, NumberLock, NumberStand, NumberStanding, PaidWith, Refused, Unknown
+from cloud.his.reporting import Subject
 from cloud.hospital.model import ClinicSession
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.jobs import Begin, enqueue
 from cloud.patient.registration import confirming, ending, numbers
 from cloud.patient.registration.model import AtHis, Booking, BookingState, Number, NumberState
-from cloud.payments.model import Payment
+from cloud.payments.model import Payment, Refund
 from cloud.payments.rules import UNKNOWN_WAIT_S, back_off
 
 log = structlog.get_logger()
@@ -294,3 +296,16 @@ def open_there(begin: Begin, clinic_session_id: uuid.UUID, port: HisPort | None 
             .where(mine, Number.state == NumberState.BLOCKED, Number.blocked_why == "his", Number.seq.in_(open_now))
             .values(state=NumberState.FREE, blocked_why=None)
         )
+
+
+def paid_for(session: Session, payment: Payment, refund: Refund | None) -> Subject | None:
+    """Whose registration fee a movement of money was, with the HIS's own number where it owns the number."""
+    booking = session.scalar(
+        select(Booking)
+        .where(Booking.payment_id == payment.id)
+        .order_by(Booking.created_at.desc(), Booking.id.desc())
+        .limit(1)
+    ) or session.get(Booking, payment.subject_id)
+    if booking is None:
+        return None
+    return Subject(booking.person_id, (Concern(booking.his_reference),) if booking.his_reference else ())

@@ -6,6 +6,7 @@ import uuid
 
 from sqlalchemy.orm import Session
 
+from cloud.his.reporting import tells
 from cloud.hospital.booked import count_with
 from cloud.hospital.events import SessionChanged, SessionPublished, SessionStopped, SessionSubstituted
 from cloud.kit.events import on
@@ -115,3 +116,4 @@ def evening(begin: Begin, **_: object) -> None:
 
 
 count_with(numbers.booked)
+tells(service.PURPOSE, at_his.paid_for)
