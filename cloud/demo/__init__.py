@@ -40,6 +40,8 @@ ACCOUNTS = (
     ("clerk", "卫信息", ("clerk",)),
     ("cashier", "孙收费", ("cashier",)),
     ("outpatient", "秦门办", ("outpatient_office",)),
+    ("finance", "尤财务", ("finance",)),
+    ("executor", "许超声", ("executor",)),
     ("admin", "系统管理员", ("admin",)),
     ("robot-technician", "机器人技师", ("technician",)),
     ("robot-reviewer", "机器人审核", ("reviewer",)),

@@ -18,7 +18,8 @@ from simulators.demo.programs import DidNotStart
 
 VISITOR_ACCOUNTS = (
     "technician", "reviewer", "head", "director", "nurse", "courier", "reception", "infection", "clerk", "engineer",
-    "cashier", "outpatient", "admin",
+    "cashier", "outpatient", "finance",
+    "executor", "admin",
 )  # fmt: skip
 
 
