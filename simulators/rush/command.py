@@ -154,13 +154,12 @@ class Rush:
         self.winners: list[Phone] = []
         self.abandoned: set[int] = set()
         self.lock = threading.Lock()
+        self.half_gone = threading.Event()
         self.restarted_s = 0.0
 
     def play(self) -> dict[str, object]:
-        killer = threading.Event()
-        reached = max(1, len(self.crowd) // 4)
         began = time.monotonic()
-        asked = self._all(self.crowd, self._first, after=reached, then=killer.set, main=lambda: self._kill(killer))
+        asked = self._all(self.crowd, self._first, main=self._kill)
         seconds = time.monotonic() - began
         rush = Tally(seconds={act: list(found) for act, found in self.tally.seconds.items()})
         held = len(self.winners)
@@ -177,6 +176,8 @@ class Rush:
             leaves = len(self.winners) % ABANDONS == 0
             if leaves:
                 self.abandoned.add(id(phone))
+            if len(self.winners) * 2 >= self.numbers:
+                self.half_gone.set()
         if not leaves:
             phone.pay(line, cashiers)
 
@@ -186,9 +187,9 @@ class Rush:
                 self.winners.append(phone)
             phone.pay(line, cashiers)
 
-    def _kill(self, reached: threading.Event) -> None:
-        """kill -9 the web process that gets the channel's notices, when a quarter of the crowd has been served."""
-        reached.wait()
+    def _kill(self) -> None:
+        """kill -9 the web process that gets the channel's notices, when half of the numbers are gone."""
+        self.half_gone.wait()
         self.place.troupe.programs["web-1"].kill()
         began = time.monotonic()
         time.sleep(1)
@@ -237,11 +238,9 @@ class Rush:
         phones: Sequence[Phone],
         act: Callable[[Phone, Line, Line], None],
         *,
-        after: int = -1,
-        then: Callable[[], None] | None = None,
         main: Callable[[], None] | None = None,
     ) -> int:
-        """`act` of each phone, many at once; `then` when `after` of them are done; `main` beside, in this thread."""
+        """`act` of each phone, many at once, and `main` beside them in this thread; how many were served."""
         todo: queue.SimpleQueue[Phone] = queue.SimpleQueue()
         for phone in phones:
             todo.put(phone)
@@ -256,16 +255,14 @@ class Rush:
                 try:
                     phone = todo.get_nowait()
                 except queue.Empty:
-                    return
+                    break
                 try:
                     act(phone, line, cashiers)
                 except Exception as failure:  # the first one ends the rush and is shown
                     failures.append(failure)
                 with self.lock:
                     done += 1
-                    reached = done == after
-                if reached and then is not None:
-                    then()
+            self.half_gone.set()  # nobody waits for a moment that will not come
 
         crew = [threading.Thread(target=work, args=(each,)) for each in range(self.at_once)]
         for each in crew:

@@ -346,6 +346,26 @@ def test_one_person_with_two_phones_gets_one_number(cashiers: Cashiers) -> None:
             assert desk.numbers(clinic) == {"free": 4, "held": 1}
 
 
+def test_the_same_tap_twice_at_the_same_moment_is_one_booking(cashiers: Cashiers) -> None:
+    """As when a server died after the commit and the phone asks the next one."""
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            clinic, who, key = desk.opened_session(5), desk.person(), str(new_id())
+            found: list[uuid.UUID] = []
+
+            def tap(
+                clinic: uuid.UUID = clinic,
+                who: tuple[uuid.UUID, uuid.UUID] = who,
+                key: str = key,
+                found: list[uuid.UUID] = found,
+            ) -> None:
+                found.append(desk.held(clinic, who, key=key))
+
+            assert racing.race(pool, tap, tap) == ("done", "done")
+            assert len(set(found)) == 1
+            assert desk.numbers(clinic) == {"free": 4, "held": 1}
+
+
 def test_expiry_against_payment_one_wins(cashiers: Cashiers) -> None:
     """Either the number is free and no payment was begun, or it is being paid and kept."""
     with ThreadPoolExecutor(2) as pool:

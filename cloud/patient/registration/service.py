@@ -61,11 +61,11 @@ def hold(session: Session, wish: HoldWish) -> Booking:
 
     Raises `NotFound` (session), `Conflict` (not bookable now, full, limits, blocked, has one already).
     """
+    person_id = surviving_id(session, wish.person_id)
+    limits.take_turn(session, person_id)
     known = session.scalar(select(Booking).where(Booking.key == wish.key))
     if known is not None:
         return _same(known, wish)
-    person_id = surviving_id(session, wish.person_id)
-    limits.take_turn(session, person_id)
     clinic = bookable(session, wish.clinic_session_id)
     limits.check(session, person_id, clinic, by_phone=wish.account_id is not None)
     booking_id = new_id()

@@ -26,6 +26,7 @@ OPEN_AT_HIS = "registration.open_at_his"
 
 def take_offer(session: Session, entry_id: uuid.UUID, *, account_id: uuid.UUID, key: str) -> Booking:
     """The number that was offered becomes a booking to be paid. Raises `NotFound`, `Conflict` (too late, limits)."""
+    session.execute(select(WaitingEntry.id).where(WaitingEntry.id == entry_id).with_for_update())
     known = session.scalar(select(Booking).where(Booking.key == key))
     if known is not None:
         return known
