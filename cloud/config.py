@@ -97,9 +97,31 @@ class Settings(BaseSettings):
     alipay_certificate: str = ""
     alipay_root_certificate: str = ""
     """Certificate mode: PEM texts of the three certificates."""
+    alipay_open_url: str = "https://openauth.alipay.com"
+    """Where Alipay asks its user, for sign-in."""
+    alipay_message_template_id: str = ""
+    alipay_message_fields: dict[str, str] = {
+        "keyword1": "hospital",
+        "keyword2": "subject",
+        "keyword3": "patient",
+        "keyword4": "released",
+    }
+    """The fields of the life account's message template, and what each carries."""
+    sms_driver: Literal["gateway", "aliyun"] = "gateway"
+    """``gateway``: the hospital's own SMS gateway (JSON); ``aliyun``: an Aliyun-style endpoint with signed calls."""
     sms_url: str = ""
     """HTTP endpoint of the SMS gateway; empty: no SMS is sent and binding by code is refused with the reason."""
     sms_key: SecretStr = SecretStr("")
+    """The gateway's key; for ``aliyun`` the access key's secret."""
+    sms_access_key_id: str = ""
+    sms_sign_name: str = ""
+    """The approved signature (签名) that stands before every text."""
+    sms_templates: dict[str, str] = {}
+    """Our template's name to the code of the text approved at the carrier (``binding_code`` to ``SMS_123456``)."""
+
+    real_name_url: str = ""
+    """HTTP endpoint of a real-name service that compares a name with a citizen number; empty: not asked."""
+    real_name_key: SecretStr = SecretStr("")
 
 
 @cache

@@ -33,6 +33,9 @@ class Delivery(Identified, Created, Base):
     transport: Mapped[str]
     address: Mapped[str] = mapped_column(SealedText("delivery.address"))
     address_shown: Mapped[str]
+    fallback: Mapped[str | None] = mapped_column(SealedText("delivery.fallback"))
+    """A phone that gets the same as an SMS when the channel cannot bring it."""
+    fallback_shown: Mapped[str | None]
     template: Mapped[str]
     parameters: Mapped[str] = mapped_column(SealedText("delivery.parameters"))
     state: Mapped[str] = mapped_column(default="waiting")
@@ -58,6 +61,17 @@ class DeliveryAttempt(Identified, Base):
     outcome: Mapped[str]
     error: Mapped[str | None]
     ended_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+
+class WechatTicket(Base):
+    """The official account's JS-SDK ticket, shared like the token: WeChat allows few fetches a day."""
+
+    __tablename__ = "wechat_ticket"
+
+    app_id: Mapped[str] = mapped_column(primary_key=True)
+    ticket: Mapped[str | None] = mapped_column(SealedText("wechat.ticket"))
+    expires_at: Mapped[datetime | None]
+    refreshing_until: Mapped[datetime | None]
 
 
 class WechatToken(Base):

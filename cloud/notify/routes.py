@@ -28,7 +28,7 @@ STATE_NAMES = {
     "expired": N_("已过期"),
 }
 TONES = {"waiting": "info", "sending": "info", "sent": "good", "failed": "bad", "expired": "warn"}
-TRANSPORT_NAMES = {service.SMS: N_("短信"), service.WECHAT: N_("微信消息")}
+TRANSPORT_NAMES = {service.SMS: N_("短信"), service.WECHAT: N_("微信消息"), service.ALIPAY: N_("支付宝消息")}
 TEMPLATE_NAMES = {
     "binding_code": N_("绑定验证码"),
     "report_ready": N_("报告已出"),

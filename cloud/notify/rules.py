@@ -11,6 +11,8 @@ from datetime import timedelta
 
 BACK_OFF_S = (5, 15, 60, 300, 900, 3600)
 """Seconds to the next try after the first, second ... failure; the last repeats until the message expires."""
+GIVE_OVER_AFTER = 4
+"""Failed tries (about a minute and a half) after which a message goes to the phone instead, where one is known."""
 SENDING_TIMEOUT = timedelta(seconds=60)
 """A try that has not ended by then died with its worker; longer than every transport's own time limit."""
 
@@ -64,6 +66,11 @@ def checked_parameters(template: str, parameters: dict[str, str]) -> Template:
     if set(parameters) != found.parameters:
         raise TemplateMisused(f"{template} carries {sorted(found.parameters)}, not {sorted(parameters)}")
     return found
+
+
+def gives_over(attempts: int, permanent: bool) -> bool:
+    """Whether the channel's try number `attempts` was the last one before the SMS; it is never sent on both at once."""
+    return permanent or attempts >= GIVE_OVER_AFTER
 
 
 def next_wait(attempts: int, retry_after_s: float | None = None) -> timedelta:

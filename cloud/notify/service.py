@@ -17,20 +17,25 @@ from cloud.kit.ids import new_id
 from cloud.kit.jobs import enqueue
 from cloud.notify.errors import DeliveryFailed
 from cloud.notify.model import Delivery, DeliveryAttempt
-from cloud.notify.rules import SENDING_TIMEOUT, checked_parameters, next_wait
+from cloud.notify.rules import SENDING_TIMEOUT, checked_parameters, gives_over, next_wait
 
 SMS = "sms"
 WECHAT = "wechat_message"
+ALIPAY = "alipay_message"
 DELIVER = "notify.deliver"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Where a message goes. `address` is a phone or an open id; `shown` is what staff see of it, masked."""
+    """Where a message goes. `address` is a phone or an open id; `shown` is what staff see of it, masked.
+
+    `fallback`: a phone that gets it as an SMS when the channel cannot bring it (`rules.gives_over`).
+    """
 
     transport: str
     address: str = field(repr=False)
     shown: str
+    fallback: Recipient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ def available(transport: str) -> bool:
     known = settings()
     if transport == SMS:
         return bool(known.sms_url)
+    if transport == ALIPAY:
+        return bool(known.alipay_app_id and known.alipay_message_template_id)
     return bool(known.wechat_app_id)
 
 
@@ -76,6 +83,8 @@ def send(
         "transport": recipient.transport,
         "address": recipient.address,
         "address_shown": recipient.shown,
+        "fallback": recipient.fallback.address if recipient.fallback else None,
+        "fallback_shown": recipient.fallback.shown if recipient.fallback else None,
         "template": template,
         "parameters": json.dumps(parameters, ensure_ascii=False),
         "state": "waiting",
@@ -138,8 +147,12 @@ def record_failure(session: Session, message: Message, failure: DeliveryFailed) 
     outcome = "failed" if failure.permanent else "retry"
     session.add(DeliveryAttempt(delivery_id=message.id, number=message.attempt, outcome=outcome, error=failure.code))
     mine = (Delivery.id == message.id, Delivery.state == "sending", Delivery.attempts == message.attempt)
-    if failure.permanent:
-        session.execute(update(Delivery).where(*mine).values(state="failed", error=failure.code))
+    row = session.get(Delivery, message.id, populate_existing=True)
+    by_phone = row is not None and row.fallback is not None and gives_over(message.attempt, failure.permanent)
+    if failure.permanent or by_phone:
+        ended = update(Delivery).where(*mine).values(state="failed", error=failure.code).returning(Delivery.id)
+        if session.execute(ended).first() is not None and by_phone and row is not None:
+            _by_phone(session, row, message)
         return
     at = clock.now() + next_wait(message.attempt, failure.retry_after_s)
     done = session.execute(
@@ -150,6 +163,18 @@ def record_failure(session: Session, message: Message, failure: DeliveryFailed) 
     )
     if done.first() is not None:
         enqueue(session, DELIVER, at=at, delivery_id=str(message.id))
+
+
+def _by_phone(session: Session, row: Delivery, message: Message) -> None:
+    """The same message once more, as an SMS; the channel's delivery is over and is not tried beside it."""
+    send(
+        session,
+        recipient=Recipient(SMS, row.fallback or "", row.fallback_shown or ""),
+        template=message.template,
+        parameters=message.parameters,
+        dedupe_key=f"{row.dedupe_key}:sms",
+        expires_at=row.expires_at,
+    )
 
 
 def overdue(session: Session, *, late: datetime, limit: int = 500) -> list[uuid.UUID]:

@@ -26,10 +26,19 @@ class Refused(RuntimeError):
 class Browser:
     """`patience_s`: how long a dead server is waited for."""
 
-    def __init__(self, base_url: str, *, cookies: dict[str, str] | None = None, patience_s: float = 90) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        cookies: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        patience_s: float = 90,
+    ) -> None:
         self.base_url = base_url
         self.patience_s = patience_s
-        self._client = httpx.Client(timeout=30, trust_env=False, follow_redirects=True, cookies=cookies)
+        self._client = httpx.Client(
+            timeout=30, trust_env=False, follow_redirects=True, cookies=cookies, headers=headers
+        )
         self.url = base_url
         self.html = ""
         self.page = read_page("")

@@ -19,6 +19,8 @@ from simulators.demo.reading import Reading
 
 Tamper = Callable[[str], str]
 
+WECHAT_VIEW = {"User-Agent": "Mozilla/5.0 (Linux; Android 14) MicroMessenger/8.0.50"}
+
 
 class Phone:
     """One person's phone. `tamper` is the saboteur's: it changes what the phone is shown."""
@@ -26,7 +28,7 @@ class Phone:
     def __init__(self, openid: str, *, web_url: str, sms_url: str, patience_s: float = 90) -> None:
         self.openid = openid
         self.sms_url = sms_url
-        self.browser = Browser(web_url, cookies={"wechat_user": openid}, patience_s=patience_s)
+        self.browser = Browser(web_url, cookies={"wechat_user": openid}, headers=WECHAT_VIEW, patience_s=patience_s)
         self.bound = False
 
     def bind(self, *, name: str, number: str, phone: str) -> None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from simulators.http_service import Answer, Request, as_json, as_page
 from simulators.ledger import Ledger
 from simulators.money import bills, pages, signing
+from simulators.money.alipay_life import AUTHORIZE, LifeAccount, LifeRefusal
 from simulators.money.book import Order, Refusal
 from simulators.money.cashier import CashierService
 
@@ -56,7 +57,10 @@ class AlipayService(CashierService):
     def __init__(self, ledger: Ledger, app: App) -> None:
         super().__init__(ledger, "2026", lambda status, body: status == 200 and body.strip() == b"success")
         self.app = app
+        self.life = LifeAccount(app.app_id, ledger)
         self.methods = {
+            "alipay.system.oauth.token": self.life.token,
+            "alipay.open.public.message.single.send": self.life.send,
             "alipay.trade.create": self.create,
             "alipay.trade.query": self.query,
             "alipay.trade.close": self.close,
@@ -68,6 +72,10 @@ class AlipayService(CashierService):
             ("GET", "/gateway.do"): self.gateway,
             ("POST", "/gateway.do"): self.gateway,
             ("GET", "/bill/file"): self.bill_file,
+            ("GET", AUTHORIZE): self.life.authorize,
+            ("GET", "/life"): self.life.page,
+            ("GET", "/simulator/messages"): self.life.inbox,
+            ("GET", "/simulator/become"): self.life.become,
         }
 
     def gateway(self, request: Request) -> Answer:
@@ -95,6 +103,8 @@ class AlipayService(CashierService):
         except Refusal as refusal:
             code = REFUSALS[refusal.code]
             told = {"code": "40004", "msg": "Business Failed", "sub_code": code, "sub_msg": refusal.code}
+        except LifeRefusal as life_refusal:
+            told = {"code": "40002", "msg": "Invalid Arguments", "sub_code": str(life_refusal)}
         if told is None or self.book.happens(self.book.chaos.call_lost_after):
             return Answer(dropped=True)
         return self._signed(node, told)

@@ -90,6 +90,8 @@ def run_alipay(arguments: argparse.Namespace) -> int:
         "alipay",
         lambda: {
             "XINGLIN_ALIPAY_URL": f"{service.base}/gateway.do",
+            "XINGLIN_ALIPAY_OPEN_URL": service.base,
+            "XINGLIN_ALIPAY_MESSAGE_TEMPLATE_ID": service.life.templates[0],
             "XINGLIN_ALIPAY_APP_ID": app.app_id,
             "XINGLIN_ALIPAY_MERCHANT_ID": app.seller_id,
             "XINGLIN_ALIPAY_PRIVATE_KEY": signing.private_pem(theirs),

@@ -18,6 +18,18 @@ from simulators.ledger import Ledger
 TEXTS = {
     "binding_code": "【杏林医院】您的验证码是{code}，{minutes}分钟内有效。请勿告诉他人。",
     "report_ready": "【{hospital}】{patient}的检验报告已出（{released}），查看：{link}",
+    "consent_code": "【杏林医院】{who}申请查看您的{what}。同意请把验证码{code}告诉对方，"
+    "{minutes}分钟内有效；不同意请勿理会。",
+    "charge_arose": "【{hospital}】{patient}有{count}张新账单，共{yuan}元，查看：{link}",
+    "refund_arrived": "【{hospital}】{patient}的退款{yuan}元已到账，查看：{link}",
+    "late_refund": "【{hospital}】超时支付的{yuan}元正在退回，查看：{link}",
+    "refund_stuck": "【{hospital}】有一笔{yuan}元退款需人工处理，请查看：{link}",
+    "booking_confirmed": "【{hospital}】{patient}挂号成功，就诊时间{time}，查看：{link}",
+    "booking_cancelled": "【{hospital}】{patient}的挂号已退（{time}），查看：{link}",
+    "booking_changed": "【{hospital}】{patient}的就诊安排有变动（{time}），查看：{link}",
+    "booking_reminder": "【{hospital}】提醒：{patient}请于{time}就诊，查看：{link}",
+    "session_stopped": "【{hospital}】{patient}原定{time}的门诊停诊，请改约或退款：{link}",
+    "waiting_offer": "【{hospital}】候补有号，{patient}请尽快确认（{time}）：{link}",
     "report_recalled": "【{hospital}】{patient}的一份检验报告已撤回，请以新报告为准：{link}",
 }
 """As they would lie at the carrier, approved; an unknown template is refused for good."""

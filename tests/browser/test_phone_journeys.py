@@ -16,7 +16,7 @@ from tests.support import bills, paying, registering
 from tests.support.accessible import barriers
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.phone_payments import PayTown, account_of, asked_of, pay_town
-from tests.support.phones import MOTHER_ID, WANG_ID, register
+from tests.support.phones import MOTHER_ID, WANG_ID, WECHAT_VIEW, register
 from tests.support.screens import DESK, PHONE, chromium, too_wide
 from tests.support.site import PASSWORD, hire_cast
 from tests.support.work import work
@@ -45,7 +45,12 @@ def opened(place: PayTown) -> Iterator[tuple[Page, list[str]]]:
     """Wang's phone, signed in; what the browser complains about is kept."""
     complaints: list[str] = []
     with chromium() as browser:
-        context = browser.new_context(viewport=PHONE, locale="zh-CN", base_url=place.town.url)  # type: ignore[arg-type]
+        context = browser.new_context(
+            viewport=PHONE,  # type: ignore[arg-type]
+            locale="zh-CN",
+            base_url=place.town.url,
+            user_agent=WECHAT_VIEW["User-Agent"],
+        )
         context.add_cookies([{"name": "wechat_user", "value": "wang", "url": place.town.url}])
         page = context.new_page()
         page.set_default_timeout(20_000)

@@ -56,6 +56,8 @@ def running(patched: pytest.MonkeyPatch, app_id: str = APP_ID, **more: str) -> I
         "wechat_pay_v3_key": V3_KEY,
         "wechat_pay_v2_key": V2_KEY,
         "alipay_url": f"{alipay.base}/gateway.do",
+        "alipay_open_url": alipay.base,
+        "alipay_message_template_id": alipay.life.templates[0],
         "alipay_app_id": ALIPAY_APP_ID,
         "alipay_merchant_id": SELLER_ID,
         "alipay_private_key": signing.private_pem(app_key),

@@ -30,6 +30,8 @@ from tests.support.web_server import free_port, served
 from tests.support.work import work
 
 WANG_ID = "999101199005010022"
+WECHAT_VIEW = {"User-Agent": "Mozilla/5.0 (Linux; Android 14) MicroMessenger/8.0.50"}
+ALIPAY_VIEW = {"User-Agent": "Mozilla/5.0 (Linux; Android 14) AliApp(AP/10.6) AlipayClient/10.6.0"}
 MOTHER_ID = "999101196507090049"
 
 
@@ -44,7 +46,7 @@ class Town:
     browsers: list[httpx.Client] = field(default_factory=list)
 
     def phone(self, openid: str) -> Phone:
-        self.browsers.append(httpx.Client(base_url=self.url, trust_env=False, timeout=30))
+        self.browsers.append(httpx.Client(base_url=self.url, trust_env=False, timeout=30, headers=WECHAT_VIEW))
         return Phone(self, openid, self.browsers[-1])
 
     def pushes(self, openid: str) -> list[dict[str, object]]:

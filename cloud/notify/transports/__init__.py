@@ -6,12 +6,16 @@ from collections.abc import Callable
 
 from cloud.kit.jobs import Begin
 from cloud.notify.errors import DeliveryFailed
-from cloud.notify.service import SMS, WECHAT, Message
-from cloud.notify.transports import sms, wechat_message
+from cloud.notify.service import ALIPAY, SMS, WECHAT, Message
+from cloud.notify.transports import alipay_message, sms, wechat_message
 
 Transport = Callable[[Begin, Message], str | None]
 
-TRANSPORTS: dict[str, Transport] = {SMS: sms.send, WECHAT: wechat_message.send}
+TRANSPORTS: dict[str, Transport] = {
+    SMS: sms.send,
+    WECHAT: wechat_message.send,
+    ALIPAY: alipay_message.send,
+}
 
 
 def send(begin: Begin, message: Message) -> str | None:

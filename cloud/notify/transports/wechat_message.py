@@ -13,6 +13,7 @@ from cloud.kit.jobs import Begin
 from cloud.notify import wechat
 from cloud.notify.errors import DeliveryFailed
 from cloud.notify.service import Message
+from cloud.notify.subjects import words_of
 
 FIELD_CHARACTERS = 20
 
@@ -27,27 +28,9 @@ def send(begin: Begin, message: Message) -> str | None:
     return None if receipt is None else str(receipt)
 
 
-SUBJECTS = {
-    "report_ready": "检验报告已出",
-    "report_recalled": "检验报告已撤回",
-    "charge_arose": "有新的账单待缴费",
-    "refund_arrived": "退款已到账",
-    "late_refund": "多付款项正在退回",
-    "refund_stuck": "退款需人工处理",
-    "booking_confirmed": "挂号成功",
-    "booking_cancelled": "退号完成",
-    "booking_changed": "就诊安排有变动，请查看",
-    "booking_reminder": "明日就诊提醒",
-    "session_stopped": "停诊，请改约或退款",
-    "waiting_offer": "候补有号，请尽快确认",
-}
-"""What the message is about, in words that tell nothing of the result."""
-
-
 def _content(message: Message, known: Settings) -> dict[str, Any]:
     """The call's body. `client_msg_id` makes WeChat drop a repetition of the same message."""
-    words = {**message.parameters, "subject": SUBJECTS.get(message.template, "")}
-    words.setdefault("released", message.parameters.get("time", ""))
+    words = words_of(message)
     data = {
         name: {"value": _fitting(words[source])}
         for name, source in known.wechat_report_fields.items()

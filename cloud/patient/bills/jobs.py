@@ -19,8 +19,7 @@ from cloud.kit import clock
 from cloud.kit.events import on
 from cloud.kit.jobs import enqueue, job
 from cloud.kit.money import yuan
-from cloud.notify import service as notify
-from cloud.patient.identity.account import account
+from cloud.patient.identity import reach
 from cloud.payments.events import RefundStuck
 from cloud.payments.model import Payment
 from cloud.people import access
@@ -98,18 +97,9 @@ def _tell_payer(session: Session, payment_id: uuid.UUID, template: str, key: str
 def _send(
     session: Session, account_id: uuid.UUID, template: str, key: str, parameters: dict[str, str], page: str
 ) -> bool:
-    reader = account(session, account_id)
-    if reader is None or reader.channel != "wechat" or not reader.open_id:
-        return False
-    notify.send(
-        session,
-        recipient=notify.Recipient(notify.WECHAT, reader.open_id, f"{reader.open_id[:6]}…"),
-        template=template,
-        parameters={
-            **parameters,
-            "hospital": settings().hospital_name,
-            "link": f"{settings().public_url.rstrip('/')}{page}",
-        },
-        dedupe_key=key,
-    )
-    return True
+    said = {
+        **parameters,
+        "hospital": settings().hospital_name,
+        "link": f"{settings().public_url.rstrip('/')}{page}",
+    }
+    return reach.tell_account(session, account_id, template=template, key=key, parameters=said)

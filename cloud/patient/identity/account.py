@@ -138,6 +138,19 @@ def allow_reading(session: Session, account_id: uuid.UUID, binding_id: uuid.UUID
     )
 
 
+def may(session: Session, account_id: uuid.UUID, person_id: uuid.UUID, scope: str) -> uuid.UUID:
+    """The person that goes on under `person_id`, where this account may do `scope` for them; raises `NotFound`, the
+    same for who is not there and who may not be seen."""
+    return access.person(session, Subject.account(account_id), person_id, scope).id
+
+
+def remember(
+    session: Session, account_id: uuid.UUID, person_id: uuid.UUID | None, act: str, target: object, allowed: bool
+) -> None:
+    """`log_access` in the order in which a page has its words."""
+    log_access(session, account_id, act=act, target=target, person_id=person_id, allowed=allowed)
+
+
 def log_access(
     session: Session, account_id: uuid.UUID, *, act: str, target: object, person_id: uuid.UUID | None, allowed: bool
 ) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.kit import clock
 from cloud.kit.db import Base, Created, Identified
-from cloud.patient.identity.rules import RELATIONS
+from cloud.patient.identity.rules import GUARDIAN, RELATIONS
 
 METHODS = ("sms", "window")
 
@@ -22,10 +22,13 @@ class PatientAccount(Identified, Created, Base):
     """One user of one channel's app, as the channel names them; says nothing yet about who that is."""
 
     __tablename__ = "patient_account"
-    __table_args__ = (UniqueConstraint("channel", "app_id", "open_id", name="uq_patient_account_channel_open_id"),)
+    __table_args__ = (
+        UniqueConstraint("channel", "app_id", "open_id", name="uq_patient_account_channel_open_id"),
+        UniqueConstraint("channel", "app_id", "user_id", name="uq_patient_account_channel_user_id"),
+    )
 
     channel: Mapped[str]
-    """``wechat``; later ``alipay``."""
+    """``wechat`` or ``alipay``."""
     app_id: Mapped[str]
     open_id: Mapped[str | None]
     union_id: Mapped[str | None]
@@ -39,6 +42,8 @@ class SignInAttempt(Identified, Created, Base):
 
     __tablename__ = "patient_sign_in"
 
+    channel: Mapped[str] = mapped_column(default="wechat", server_default="wechat")
+    """Whose answer may use it up."""
     state_index: Mapped[str] = mapped_column(unique=True)
     browser_index: Mapped[str]
     next_page: Mapped[str]
@@ -52,7 +57,7 @@ class Binding(Identified, Base):
 
     __tablename__ = "patient_binding"
     __table_args__ = (
-        CheckConstraint(f"relation IN {RELATIONS}", name="relation"),
+        CheckConstraint(f"relation IN {(*RELATIONS, GUARDIAN)}", name="relation"),
         CheckConstraint(f"method IN {METHODS}", name="method"),
         Index(
             "uq_patient_binding_live",
@@ -91,6 +96,9 @@ class BindingCode(Identified, Created, Base):
     relation: Mapped[str]
     code_hash: Mapped[str]
     phone_shown: Mapped[str]
+    scopes: Mapped[str | None]
+    """What entering it lets the account read, separated by spaces; empty: it binds."""
+    lasts_days: Mapped[int | None]
     tries: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

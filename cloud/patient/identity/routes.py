@@ -36,15 +36,21 @@ SIGN_INS_PER_ADDRESS = (600, timedelta(minutes=10))
 
 
 @router.get("/p/sign-in")
-def go_to_channel(request: Request, next: str = "/p") -> Response:
-    """Send the browser to WeChat; it comes back at once with a code."""
+def go_to_channel(request: Request, next: str = "/p", channel: str = "") -> Response:
+    """Send the browser to the channel whose web view it is; it comes back at once with a code. Any other browser
+    chooses (in production it is told where to open the page)."""
     at_most, within = SIGN_INS_PER_ADDRESS
     with begin() as session:
         rate.count(session, act="patient.sign_in", subject=address_of(request), at_most=at_most, within=within)
-    browser = cookies.read(request, BROWSER_COOKIE) or secrets.token_urlsafe(24)
     wanted = safe_next(next, "/p")
+    wanted = wanted if wanted == "/p" or wanted.startswith(("/p/", "/p?")) else "/p"
+    ways = sign_in.offered()
+    chosen = sign_in.channel_of(request.headers.get("user-agent", "")) or (channel if channel in ways else "")
+    if not chosen and len(ways) > 1:
+        return render(request, "patient/identity/choose.html", {"ways": ways, "wanted": wanted})
+    browser = cookies.read(request, BROWSER_COOKIE) or secrets.token_urlsafe(24)
     with begin() as session:
-        address = sign_in.start(session, browser=browser, next_page=wanted if wanted.startswith("/p") else "/p")
+        address = sign_in.start(session, browser=browser, next_page=wanted, channel=chosen or (ways or [""])[0])
     response = RedirectResponse(address, status_code=303)
     cookies.write(response, BROWSER_COOKIE, browser, max_age_s=600)
     return response
@@ -52,11 +58,21 @@ def go_to_channel(request: Request, next: str = "/p") -> Response:
 
 @router.get(sign_in.CALLBACK)
 def come_back(request: Request, state: str = "", code: str = "") -> Response:
-    """WeChat's answer: use up state and code, ask who it is, open a session. The call is between two transactions."""
+    """WeChat's answer."""
+    return _came_back(request, sign_in.WECHAT, state, code)
+
+
+@router.get(sign_in.ALIPAY_CALLBACK)
+def come_back_from_alipay(request: Request, state: str = "", auth_code: str = "") -> Response:
+    return _came_back(request, sign_in.ALIPAY, state, auth_code)
+
+
+def _came_back(request: Request, channel: str, state: str, code: str) -> Response:
+    """Use up state and code, ask who it is, open a session. The call is between two transactions."""
     browser = cookies.read(request, BROWSER_COOKIE) or ""
     with begin() as session:
-        wanted = sign_in.redeem_state(session, state=state, code=code, browser=browser)
-    identity = sign_in.exchange(code)
+        wanted = sign_in.redeem_state(session, state=state, code=code, browser=browser, channel=channel)
+    identity = sign_in.exchange(code, channel)
     response = RedirectResponse(wanted, status_code=303)
     with begin() as session:
         mine = sign_in.account_of(session, identity)

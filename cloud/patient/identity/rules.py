@@ -14,6 +14,9 @@ STATE_LIFETIME = timedelta(minutes=10)
 CODE_LIFETIME = timedelta(minutes=5)
 CODE_TRIES = 5
 RELATIONS = ("self", "family")
+"""What can be asked for on the phone."""
+GUARDIAN = "guardian"
+"""Of a minor: bound at the window only, where the household register or the birth certificate is seen."""
 WINDOW_CODE_LIFETIME = timedelta(minutes=10)
 MAX_FAMILY = 5
 MAX_ACCOUNTS_OF_A_PERSON = 2

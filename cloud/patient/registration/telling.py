@@ -9,10 +9,8 @@ from sqlalchemy.orm import Session
 from cloud.config import settings
 from cloud.kit import clock
 from cloud.kit.money import yuan
-from cloud.notify import service as notify
-from cloud.patient.identity.account import account
+from cloud.patient.identity import reach
 from cloud.patient.registration.model import Booking, Number, WaitingEntry
-from cloud.people import access
 from cloud.people import service as people
 from cloud.people.access import display_name
 
@@ -54,18 +52,4 @@ def _send(session: Session, person_id: uuid.UUID, template: str, key: str, when:
 
 
 def _to_holders(session: Session, person_id: uuid.UUID, template: str, key: str, parameters: dict[str, str]) -> int:
-    told = 0
-    for account_id in access.holders(session, person_id, "book"):
-        reader = account(session, account_id)
-        if reader is None or reader.channel != "wechat" or not reader.open_id:
-            continue
-        recipient = notify.Recipient(notify.WECHAT, reader.open_id, f"{reader.open_id[:6]}…")
-        notify.send(
-            session,
-            recipient=recipient,
-            template=template,
-            parameters=parameters,
-            dedupe_key=f"{key}:{account_id}",
-        )
-        told += 1
-    return told
+    return reach.tell(session, person_id, "book", template=template, key=key, parameters=parameters)

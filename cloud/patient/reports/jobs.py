@@ -19,10 +19,7 @@ from cloud.lis.reports import service as reports
 from cloud.lis.reports.disclosure import Channel, Reader
 from cloud.lis.reports.events import ReportDisclosed, ReportRecalled, ReportReleased
 from cloud.lis.reports.view import ReportView
-from cloud.notify import service as notify
-from cloud.patient.identity.account import account
-from cloud.patient.identity.model import PatientAccount
-from cloud.people import access
+from cloud.patient.identity import reach
 from cloud.people.access import display_name
 
 log = structlog.get_logger()
@@ -76,24 +73,4 @@ def _tell(session: Session, view: ReportView, template: str, key: str) -> int:
         "released": clock.local(view.released_at).strftime("%Y-%m-%d %H:%M"),
         "link": f"{settings().public_url.rstrip('/')}/p/reports/{view.report_id}",
     }
-    told = 0
-    for account_id in access.holders(session, view.person_id, "report"):
-        recipient = _recipient(account(session, account_id))
-        if recipient is None:
-            continue
-        notify.send(
-            session,
-            recipient=recipient,
-            template=template,
-            parameters=parameters,
-            dedupe_key=f"{key}:{account_id}",
-        )
-        told += 1
-    return told
-
-
-def _recipient(reader: PatientAccount | None) -> notify.Recipient | None:
-    """The account's own channel."""
-    if reader is None or reader.channel != "wechat" or not reader.open_id:
-        return None
-    return notify.Recipient(notify.WECHAT, reader.open_id, f"{reader.open_id[:6]}…")
+    return reach.tell(session, view.person_id, "report", template=template, key=key, parameters=parameters)
