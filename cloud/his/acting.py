@@ -5,18 +5,18 @@ Everything may come twice: a person is found by its numbers, an order by the pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from cloud.his import charges, clinic
+from cloud.his.filing import BY, file_of, filed, known_file
 from cloud.his.mapping import Mapper
 from cloud.his.reading import (
-    Identifier,
     OrderLine,
-    Patient,
     Unreadable,
     Visit,
     read_diagnosis,
@@ -40,7 +40,6 @@ from cloud.people.rules import PersonDetails
 from cloud.web.i18n import mark as N_
 from protocols.messages.hl7 import Hl7Message
 
-BY = "his"
 Outcome = dict[str, Any]
 Act = Callable[[Session, Hl7Message], Outcome]
 
@@ -59,16 +58,16 @@ def act(session: Session, message: Hl7Message) -> Outcome:
 
 def file_person(session: Session, message: Hl7Message) -> Outcome:
     """ADT^A01, A04, A08, A28, A31: the person's file says this from now on."""
-    return {"person": str(_person(session, read_patient(message)).id)}
+    return {"person": str(file_of(session, read_patient(message)).id)}
 
 
 def merge_persons(session: Session, message: Hl7Message) -> Outcome:
     """ADT^A40: the file of MRG goes on as that of PID; a number nobody here carries is filed under the survivor."""
-    survivor = _person(session, read_patient(message))
+    survivor = file_of(session, read_patient(message))
     ended = read_merge(message)
-    retired = _find(session, ended)
+    retired = known_file(session, ended)
     if retired is None:
-        people.update(session, survivor.id, PersonDetails(identifiers=_filed(session, ended)), by=BY)
+        people.update(session, survivor.id, PersonDetails(identifiers=filed(session, ended)), by=BY)
     elif retired.id != survivor.id:
         reason = f"ADT^A40 {message.control_id}"
         people.merge(session, into=survivor.id, retired=retired.id, by=BY, reason=reason)
@@ -77,7 +76,7 @@ def merge_persons(session: Session, message: Hl7Message) -> Outcome:
 
 def take_orders(session: Session, message: Hl7Message) -> Outcome:
     """OML^O21: new orders and cancellations, each group of lines under its placer number."""
-    person = _person(session, read_patient(message))
+    person = file_of(session, read_patient(message))
     visit, diagnosis = read_visit(message), read_diagnosis(message)
     told = _clinical_facts(session, message, person)
     lines = sorted(read_orders(message, clock.hospital_zone()), key=lambda each: (each.key, each.control))
@@ -97,54 +96,10 @@ ACTS: dict[str, Act] = {
     **{f"ADT^{event}": file_person for event in ("A01", "A04", "A08", "A28", "A31")},
     "ADT^A40": merge_persons,
     "OML^O21": take_orders,
+    "DFT^P03": charges.take_charges,
+    "ORM^O01": charges.take_execution,
+    **{f"SIU^{event}": clinic.take_session for event in clinic.EVENTS},
 }
-
-
-def _person(session: Session, patient: Patient) -> Person:
-    """The file that carries one of the numbers, brought up to date; else a new one."""
-    details = _details(session, patient)
-    known = _find(session, patient.identifiers)
-    if known is not None:
-        return people.update(session, known.id, details, by=BY)
-    mother = _find(session, patient.mother)
-    if mother is not None:
-        return people.register_newborn(session, details, mother_id=mother.id, by=BY)
-    if not details.name:
-        return people.register_unknown(session, details, by=BY)
-    return people.register(session, details, by=BY)
-
-
-def _details(session: Session, patient: Patient) -> PersonDetails:
-    filed = _filed(session, patient.identifiers)
-    if not filed:
-        raise Unreadable("PID-3 carries no number of a type that is filed here")
-    return PersonDetails(
-        name=patient.name,
-        sex=Mapper(session).ours("sex", patient.sex) or "U",
-        birth_date=patient.birth_date,
-        phone=patient.phone,
-        id_number=next((value for kind, value in _mapped(session, patient.identifiers) if kind == "id_number"), None),
-        identifiers=filed,
-    )
-
-
-def _mapped(session: Session, identifiers: Iterable[Identifier]) -> list[tuple[str, str]]:
-    mapper = Mapper(session)
-    systems = ((mapper.ours("identifier", each.type.upper()), each.value) for each in identifiers)
-    return [(system, value) for system, value in systems if system is not None]
-
-
-def _filed(session: Session, identifiers: Iterable[Identifier]) -> tuple[tuple[str, str], ...]:
-    """Numbers that name the person for good: not the citizen number (kept sealed), not the visit's."""
-    return tuple(each for each in _mapped(session, identifiers) if each[0] not in ("id_number", "visit"))
-
-
-def _find(session: Session, identifiers: Iterable[Identifier]) -> Person | None:
-    for system, value in _filed(session, identifiers):
-        found = people.find(session, system, value)
-        if found is not None:
-            return found
-    return None
 
 
 def _clinical_facts(session: Session, message: Hl7Message, person: Person) -> dict[str, Any]:

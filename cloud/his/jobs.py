@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from cloud.his import delivery, outbox, reconciling, reporting
+from cloud.billing.events import ItemsExecuted
+from cloud.his import bills, delivery, outbox, reconciling, reporting
 from cloud.kit.events import on
 from cloud.kit.jobs import Begin, job
 from cloud.lis.reports.events import ReportRecalled, ReportReleased
@@ -33,6 +34,12 @@ def payment_settled(session: Session, event: PaymentSettled) -> None:
 def refund_arrived(session: Session, event: RefundArrived) -> None:
     """DFT^P03 with a negative amount."""
     reporting.report_money(session, event.payment_id)
+
+
+@on(ItemsExecuted, "his.items_executed")
+def items_executed(session: Session, event: ItemsExecuted) -> None:
+    """ORM^O01."""
+    bills.items_executed(session, event)
 
 
 @job(outbox.DELIVER, own_transactions=True)

@@ -21,11 +21,11 @@ class HisClient:
         self._line: Line | None = None
         self._mllp: Mllp | None = None
 
-    def send(self, segments: list[str], **about: object) -> list[str] | None:
-        """The laboratory's answer with AA; None when we were stopped before it came."""
+    def send(self, segments: list[str], *, most: int | None = None, **about: object) -> list[str] | None:
+        """The other side's answer with AA; None when we were stopped before it came, or tried `most` times."""
         number = field(segment(segments, "MSH"), 10)
         attempt = 0
-        while not self.stopping.is_set():
+        while not self.stopping.is_set() and attempt != most:
             attempt += 1
             try:
                 answer = self._exchange(segments, number)

@@ -6,6 +6,7 @@ import uuid
 
 from sqlalchemy.orm import Session
 
+from cloud.his.events import NumbersMoved
 from cloud.his.reporting import tells
 from cloud.hospital.booked import count_with
 from cloud.hospital.events import SessionChanged, SessionPublished, SessionStopped, SessionSubstituted
@@ -83,6 +84,12 @@ def remind(session: Session, booking_id: str) -> None:
 @job(ending.AT_HIS_JOB, own_transactions=True)
 def ask_his(begin: Begin, booking_id: str) -> None:
     at_his.step(begin, uuid.UUID(booking_id))
+
+
+@on(NumbersMoved, "registration.numbers_moved", own_transactions=True)
+def numbers_moved(begin: Begin, event: NumbersMoved) -> None:
+    """A window of the HIS sold one of the numbers, or took one back."""
+    at_his.open_there(begin, event.aggregate_id)
 
 
 @job(taking.OPEN_AT_HIS, own_transactions=True)
