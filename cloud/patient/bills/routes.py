@@ -16,11 +16,11 @@ from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Invalid, NotFound
 from cloud.kit.ids import new_id
 from cloud.patient.bills import rules, service
-from cloud.patient.bills.payer import payer_of
 from cloud.patient.bills.service import Opened
 from cloud.patient.identity.access import CurrentPatient, Patient
 from cloud.patient.identity.account import log_access
 from cloud.patient.paying import purposes
+from cloud.patient.paying.payer import payer_of
 from cloud.patient.paying.purposes import Purpose
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
