@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.support.accessible import barriers
 from tests.support.phones import WANG_ID, Town, register, release_report, town
 from tests.support.screens import PHONE, chromium, too_wide
 from tests.support.work import work
@@ -41,11 +42,15 @@ def screen(hospital: Town) -> Iterator[Page]:
 
 
 def seen(page: Page, name: str) -> None:
-    """Nothing is wider than the phone; with XINGLIN_SCREENSHOTS set the picture is kept there."""
+    """Nothing is wider than the phone and nobody is shut out, in normal and in large type; with XINGLIN_SCREENSHOTS set
+    both pictures are kept there."""
     folder = os.environ.get("XINGLIN_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-    assert too_wide(page) == []
+    for size in ("large", "normal"):
+        page.evaluate(f"document.documentElement.classList.toggle('large', {str(size == 'large').lower()})")
+        if folder:
+            page.screenshot(path=Path(folder) / f"{name}-{size}.png", full_page=True)
+        assert too_wide(page) == [], f"{name} in {size} type"
+        assert barriers(page) == [], f"{name} in {size} type"
 
 
 @pytest.mark.req("REP-1", "ACC-1", "UX-1")

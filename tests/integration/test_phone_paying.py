@@ -13,20 +13,25 @@ from datetime import timedelta
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from structlog.testing import capture_logs
 
 from cloud.config import Settings
+from cloud.his.port import NumberLock, NumberStand, NumberStanding, Unknown
 from cloud.kit import clock
 from cloud.kit.db import begin, engine
 from cloud.patient.identity import access
 from cloud.patient.paying import stand_in
 from cloud.patient.paying.rules import Stage, stage_of, track, word_of
+from cloud.patient.registration import at_his
+from cloud.patient.registration.model import Booking
 from cloud.payments.model import Payment, Refund
-from tests.support import paying
+from cloud.people.access import grant
+from tests.support import paying, registering
 from tests.support.databases import DatabaseServer, cloud_on
-from tests.support.phone_payments import PayTown, asked_of, attribute, pay_town, pays
-from tests.support.phones import Phone
+from tests.support.phone_payments import PayTown, account_of, asked_of, attribute, pay_town, pays
+from tests.support.phones import Phone, register
+from tests.support.work import work
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +192,73 @@ def test_a_database_that_lets_a_phone_wait_gives_a_page_that_says_so(
     assert page.status_code == 503
     assert "已付的款项不会丢失" in page.text
     assert wang.get("/p/transactions").status_code == 200
+
+
+class FailingHis:
+    """A HIS that locks numbers while it is there, and says nothing any more once it is not."""
+
+    connected = True
+    name = "failing"
+
+    def __init__(self) -> None:
+        self.there = False
+
+    def lock_number(self, lock: NumberLock) -> NumberStand:
+        return self._said(NumberStand(NumberStanding.LOCKED, lock.key, "H1", lock.seq))
+
+    def number_stand(self, key: str) -> NumberStand:
+        return self._said(NumberStand(NumberStanding.ABSENT, key))
+
+    def confirm_number(self, key: str, _paid: object) -> NumberStand:
+        return self._said(NumberStand(NumberStanding.CONFIRMED, key, "H1", 1))
+
+    def open_numbers(self, _session_code: str) -> tuple[()]:
+        return ()
+
+    def _said(self, stand: NumberStand) -> NumberStand:
+        if not self.there:
+            raise Unknown("no_answer")
+        return stand
+
+
+@pytest.mark.req("UX-1", "HIS-1", "REG-1", "REG-3")
+def test_a_his_that_is_down_takes_no_money_and_says_what_becomes_of_money_that_came(
+    place: PayTown, wang: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    his = FailingHis()
+    monkeypatch.setattr("cloud.his.port.port", lambda: his)
+    who = register("孙小雨")
+    with begin() as session:
+        grant(session, account_id=account_of("wang"), person_id=who, scopes=("book", "pay"), origin="self", by="test")
+    booking = registering.held(registering.opened_session(3, owner="his"), (account_of("wang"), who))
+    address = f"/p/bookings/{booking}"
+    at_his.step(begin, booking)
+    page = wang.get(address)
+    assert (page.status_code, "正在向医院确认号源" in page.text, "去支付" in page.text) == (200, True, False)
+    refused = wang.post(f"{address}/pay", token_from="/p/my")
+    assert refused.status_code == 409
+    assert "请稍候几秒再支付" in refused.text
+    assert wang.get("/p").status_code == wang.get("/p/book").status_code == 200
+    his.there = True
+    asked_again(booking)
+    held = wang.post(f"{address}/pay", token_from="/p/my")
+    assert held.status_code == 303, held.text
+    his.there = False
+    assert pays(wang, uuid.UUID(held.headers["location"].rpartition("/")[2])).headers["location"] == address
+    work("registration")
+    page = wang.get(address)
+    assert "已收到付款，正在向医院确认号源。如未成功会自动退款。" in page.text
+    his.there = True
+    asked_again(booking)
+    assert "挂号成功" in wang.get(address).text
+
+
+def asked_again(booking: uuid.UUID) -> None:
+    """The questions to the HIS that are due, whatever their wait."""
+    for _ in range(4):
+        with begin() as session:
+            session.execute(update(Booking).where(Booking.his_ask_at.is_not(None)).values(his_ask_at=clock.now()))
+        at_his.step(begin, booking)
 
 
 @pytest.mark.req("PAY-5")
