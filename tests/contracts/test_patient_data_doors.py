@@ -193,19 +193,21 @@ OPEN_TO_ALL = {"/p/sign-in", "/p/oauth/wechat", "/p/oauth/alipay", "/p/sign-out"
 
 @pytest.mark.req("SEC-1")
 def test_every_patient_page_asks_who_is_signed_in() -> None:
+    from cloud.patient.bills.routes import router as bills
     from cloud.patient.home.routes import router as home
     from cloud.patient.identity.access import signed_in, signed_in_apart
     from cloud.patient.identity.routes import router as identity
     from cloud.patient.paying.routes import router as paying
+    from cloud.patient.registration.routes import router as registration
     from cloud.patient.reports.routes import router as reports
 
     pages = [
         route
-        for router in (home, identity, paying, reports)
+        for router in (bills, home, identity, paying, registration, reports)
         for route in router.routes
         if isinstance(route, APIRoute) and route.path.startswith("/p")
     ]
-    assert len(pages) >= 14
+    assert len(pages) >= 40
     for page in pages:
         asks = any(each.call in (signed_in, signed_in_apart) for each in page.dependant.dependencies)
         assert asks or page.path in OPEN_TO_ALL, f"{page.path} asks nobody who they are"
