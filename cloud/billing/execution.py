@@ -46,7 +46,7 @@ def execute(
     if len(moved) != len(items):
         done = {each.id for each in moved}
         raise record.why_not(next(each for each in items if each.id not in done))
-    _tell(session, moved, by, ItemsExecuted)
+    tell_done(session, moved, by=by)
     return moved
 
 
@@ -91,14 +91,20 @@ def _done(
     moved = record.move_items(
         session, [each.id for each in items], (ItemState.PAID,), ItemState.EXECUTED, executed_at=now, executed_by=by
     )
-    session.execute(
+    marked = session.scalars(
         update(ChargeItem)
         .where(among(ChargeItem.id, [each.id for each in unpaid]), ChargeItem.executed_at.is_(None))
         .values(executed_at=now, executed_by=by)
+        .returning(ChargeItem)
+        .execution_options(populate_existing=True)
     )
-    if moved:
-        _tell(session, moved, by, ItemsExecuted)
+    tell_done(session, [*moved, *marked], by=by)
     return unpaid
+
+
+def tell_done(session: Session, items: Sequence[ChargeItem], *, by: str) -> None:
+    """The fact, also of items that are not paid yet: their source hears of it, and the record keeps who did it."""
+    _tell(session, items, by, ItemsExecuted)
 
 
 def note(session: Session, source: str, number: str, lines: Collection[str] | None, *, by: str, at: datetime) -> Charge:
@@ -149,13 +155,14 @@ def undo_order(session: Session, order_keys: Collection[str], *, by: str, reason
         )
     )
     moved = _undone(session, ids)
-    session.execute(
+    unmarked = session.scalars(
         update(ChargeItem)
-        .where(among(ChargeItem.id, ids), ChargeItem.state.in_(ITEMS_UNPAID))
-        .values(executed_at=None, executed_by=None)
+        .where(among(ChargeItem.id, ids), ChargeItem.state.in_(ITEMS_UNPAID), ChargeItem.executed_at.is_not(None))
+        .values(executed_at=None, executed_by=None, undone=ChargeItem.undone + 1)
+        .returning(ChargeItem)
+        .execution_options(populate_existing=True)
     )
-    if moved:
-        _tell(session, moved, by, ExecutionUndone, reason)
+    _tell(session, [*moved, *unmarked], by, ExecutionUndone, reason)
 
 
 def _undone(session: Session, item_ids: Collection[uuid.UUID]) -> list[ChargeItem]:

@@ -18,7 +18,7 @@ from sqlalchemy import Sequence, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from cloud.billing import record, settling
+from cloud.billing import execution, record, settling
 from cloud.billing.events import ChargeArose, ChargeVoided
 from cloud.billing.model import KINDS, SOURCES, Charge, ChargeItem, ChargeState, ItemState
 from cloud.billing.rules import LONGEST_KEY
@@ -208,6 +208,9 @@ def _arise(session: Session, charge: Charge, said: ChargeIn) -> None:
             )
         )
     session.flush()
+    for who in sorted({each.by for each in done.values()}):
+        mine = [each for each in record.items_of(session, charge.id) if each.executed_by == who]
+        execution.tell_done(session, mine, by=who)
     if charge.total_fen == 0:
         settling.without_money(session, charge, how="free", at=clock.now())
         return

@@ -211,6 +211,7 @@ def test_an_unpaid_tube_is_received_and_marked_or_refused_as_the_hospital_decide
             if each.type == "received"
         ]
     assert line.detail["unpaid"] == ["全部"]
+    assert bills.heard("billing.items_executed") == 1
     assert bills.states(charge_id) == "payable: payable"
     bills.cash([charge_id])
     assert bills.states(charge_id) == "paid: executed"
@@ -234,9 +235,12 @@ def test_a_tube_whose_money_went_back_is_not_received(hospital: Hospital) -> Non
 def test_a_bill_that_comes_after_its_tube_knows_what_was_done(hospital: Hospital) -> None:
     accession, placer = tube(hospital.lab)
     received(accession)
+    before = bills.heard("billing.items_executed")
     charge_id = billed(hospital, placer, "CBC", "ALT")
+    assert bills.heard("billing.items_executed") == before + 1
     bills.cash([charge_id])
     assert bills.states(charge_id) == "paid: executed paid"
+    assert bills.heard("billing.items_executed") == before + 1
 
 
 def test_only_what_stands_on_the_tube_is_executed(hospital: Hospital) -> None:
