@@ -216,6 +216,34 @@ def test_the_desk_finds_by_voucher_checks_in_and_cancels_with_a_reason(
     assert desk.state(uuid.UUID(other)) == "cancelled"
 
 
+def test_booked_at_the_window_paid_and_given_back_in_cash(place: PayTown, phone: Phone, clerk: Visitor) -> None:
+    made = desk.opened_session(1)
+    with begin() as session:
+        code = session.get_one(clinic.ClinicSession, made).department.code
+    cashier = Visitor(place.town.url)
+    cashier.sign_in("cashier")
+    page = cashier.get(f"/staff/registration/new?department={code}").text
+    key = re.search(r'name="key" value="([0-9a-f-]+)"', page)
+    assert key
+    typed = {"card": "CP2", "clinic": str(made), "key": key[1], "department": code}
+    assert cashier.post("/staff/registration/new", typed | {"card": "nobody"}).status_code == 404
+    shown = cashier.post("/staff/registration/new", typed)
+    booking = shown.url.path.rpartition("/")[2]
+    again = cashier.post("/staff/registration/new", typed)
+    assert again.url.path == shown.url.path
+    assert clerk.post(f"/staff/registration/{booking}/cash").status_code == 403
+    assert "预约成功" in cashier.post(f"/staff/registration/{booking}/cash").text
+    clerk.get(f"/staff/registration/{booking}")
+    clerk.post(f"/staff/registration/{booking}/cancel", {"reason": "患者来电"})
+    assert desk.state(uuid.UUID(booking)) == "cancelling"  # nobody stood there to take the money
+    cashier.get(f"/staff/registration/{booking}")
+    cashier.post(f"/staff/registration/{booking}/cancel-cash", {"reason": "患者来取"})
+    work("registration")
+    assert desk.state(uuid.UUID(booking)) == "cancelled"
+    assert cashier.post(f"/staff/registration/{booking}/cancel-cash", {"reason": "再取"}).status_code == 409
+    cashier.http.close()
+
+
 def test_settings_are_bounded_and_hold_for_the_next_booking(place: PayTown, phone: Phone, clerk: Visitor) -> None:
     page = clerk.get("/staff/registration/settings").text
     names = re.findall(r'name="name" value="(\w+)"', page)

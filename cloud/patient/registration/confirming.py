@@ -195,7 +195,9 @@ def refund_whole(session: Session, booking: Booking, payment_id: uuid.UUID) -> N
     """All of it, under a key made of the payment: however often this runs, it is one refund."""
     payment = arrivals.locked(session, payment_id)
     left = (payment.paid_fen or 0) - payment.reserved_fen
-    if left > 0:
+    if payment.channel == payments.CASH:
+        ending.cash_waits(session, booking)
+    elif left > 0:
         refunds.ask_refund(
             session, payment_id, left, key=f"late:{payment_id}", reason="超时支付，号已释放，自动退款", by=BY
         )

@@ -20,7 +20,8 @@ from cloud.patient.registration import numbers, telling, waiting
 from cloud.patient.registration.events import BookingEnded
 from cloud.patient.registration.model import AtHis, Booking, BookingState
 from cloud.payments import arrivals, refunds
-from cloud.payments.model import PaymentState, Refund, RefundState
+from cloud.payments import service as payments
+from cloud.payments.model import Payment, PaymentState, Refund, RefundState
 from cloud.web.i18n import mark as N_
 
 AT_HIS_JOB = "registration.at_his"
@@ -100,9 +101,32 @@ def money_back(
 
 def cancel_paid(session: Session, booking: Booking, *, by: str, reason: str, route: str = "channel") -> None:
     """The number is gone (CANCELLING): ask for the money, or be done where none is owed."""
+    if route == "channel" and paid_in_cash(session, booking):
+        cash_waits(session, booking)
+        return
     refund = money_back(session, booking, key=f"booking:{booking.id}", reason=reason, by=by, route=route)
     if refund is None:
         cancelled(session, booking, by=by)
+
+
+def paid_in_cash(session: Session, booking: Booking) -> bool:
+    """Then no channel brings it back: it is paid out at a window."""
+    payment = session.get(Payment, booking.payment_id) if booking.payment_id else None
+    return payment is not None and payment.channel == payments.CASH and payment.paid_fen is not None
+
+
+def cash_waits(session: Session, booking: Booking) -> None:
+    """Nobody stands at the window now: a case asks for a person until the cash is fetched."""
+    assert booking.payment_id is not None
+    payments.open_case(
+        session,
+        "booking_cash",
+        f"booking_cash:{booking.id}",
+        payments.CASH,
+        booking.payment_id,
+        booking=booking.number,
+        fen=booking.fee_fen,
+    )
 
 
 def cancelled(session: Session, booking: Booking, *, by: str) -> None:

@@ -26,8 +26,9 @@ from cloud.patient.registration import confirming, ending, limits, numbers, sett
 from cloud.patient.registration.events import BookingUsed
 from cloud.patient.registration.model import AtHis, Booking, BookingState, Number, NumberState
 from cloud.patient.registration.rules import may_cancel_by_phone, voucher_number
-from cloud.payments import asking
+from cloud.payments import asking, cash
 from cloud.payments import service as payments
+from cloud.payments.cash import Taken
 from cloud.payments.model import Payment
 from cloud.payments.rules import CLOSING_AFTER
 from cloud.people.identity import surviving_id
@@ -211,6 +212,39 @@ def pay_for(session: Session, booking_id: uuid.UUID, payer: Payer, *, key: str) 
     booking.state, booking.payment_id = BookingState.PAYING, payment.id
     session.flush()
     return payment
+
+
+def pay_cash(session: Session, booking_id: uuid.UUID, *, by: str, tendered_fen: int | None = None) -> Taken:
+    """The fee lies on the counter: paid and confirmed at once (a number of the HIS's: after its word).
+
+    Raises `Conflict` (not held, not locked at the HIS yet, being paid by phone), `Invalid` (too little).
+    """
+    booking = ending.locked(session, booking_id)
+    if booking.state != BookingState.HELD:
+        raise Conflict("registration.not_held", N_("这个号已不在待支付状态，请刷新页面。"))
+    if booking.at_his not in (AtHis.OURS, AtHis.LOCKED):
+        raise Conflict("registration.not_locked", N_("正在向医院确认号源，请稍候几秒再支付。"))
+    wanted = cash.wish(
+        PURPOSE,
+        booking.id,
+        booking.fee_fen,
+        payer_key=f"person:{booking.person_id}",
+        key=f"booking:{booking.id}:cash",
+    )
+    taken = cash.take(session, wanted, by=by, tendered_fen=tendered_fen)
+    confirming.money_came(session, booking.id, taken.payment.id)
+    return taken
+
+
+def pay_out(session: Session, booking_id: uuid.UUID, *, by: str, reason: str) -> Booking:
+    """Cash that waits for its owner is fetched at the window. Raises `Conflict` (nothing waits), `Invalid`."""
+    booking = ending.locked(session, booking_id)
+    if not reason.strip():
+        raise Invalid("reason.missing", N_("请填写原因。"))
+    if booking.state != BookingState.CANCELLING or not ending.paid_in_cash(session, booking):
+        raise Conflict("registration.no_cash_waits", N_("这个号没有待退的现金。"))
+    ending.cancel_paid(session, booking, by=by, reason=reason, route="cash")
+    return booking
 
 
 def cancel(session: Session, booking_id: uuid.UUID, by: str, reason: str, route: str = "channel") -> Booking:

@@ -17,7 +17,8 @@ from cloud.hospital.model import ClinicSession
 from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, NotFound, XinglinError
-from cloud.patient.registration import limits, service, settled, words
+from cloud.kit.ids import new_id
+from cloud.patient.registration import ending, limits, reading, service, settled, words
 from cloud.patient.registration.model import Booking, BookingBlock
 from cloud.patient.registration.rules import is_voucher
 from cloud.people.access import Subject, display_name, visible_to
@@ -37,6 +38,8 @@ router = APIRouter(prefix=PAGE, include_in_schema=False)
 Reader = Annotated[CurrentStaff, Depends(require("booking.read"))]
 Handler = Annotated[CurrentStaff, Depends(require("booking.handle"))]
 Settler = Annotated[CurrentStaff, Depends(require("booking.settle"))]
+Cashier = Annotated[CurrentStaff, Depends(require("money.collect"))]
+Refunder = Annotated[CurrentStaff, Depends(require("money.refund"))]
 Text = Annotated[str, Form(max_length=200)]
 
 navigation.add(N_("挂号管理"), PAGE, permission="booking.read", group=N_("门诊"), position=515, key="g O")
@@ -211,6 +214,49 @@ def save(
 _NOT_A_NUMBER = Invalid("registration.not_a_number", N_("请填写整数和时间。"))
 
 
+@router.get("/new")
+def new_page(request: Request, session: Transaction, staff: Handler, department: str = "") -> Response:
+    return _new(request, session, department)
+
+
+def _new(request: Request, session: Session, department: str, problem: str = "", status: int = 200) -> Response:
+    found = next((each for each in timetable.departments_for_booking(session) if each.code == department), None)
+    context = {
+        "departments": timetable.departments_for_booking(session),
+        "department": found.code if found else "",
+        "found": reading.upcoming(session, department_id=found.id) if found else [],
+        "problem": problem,
+        "key": str(new_id()),
+        "words": words,
+    }
+    return render(request, "patient/registration/staff_new.html", context, status)
+
+
+@router.post("/new")
+def book(
+    request: Request,
+    session: Transaction,
+    staff: Handler,
+    card: Text,
+    clinic: Annotated[uuid.UUID, Form()],
+    key: Annotated[str, Form(max_length=40)],
+    department: Text = "",
+) -> Response:
+    """At the window, by the patient's card; limits on phones do not hold here."""
+    holder = by_card(session, card)
+    if holder is None:
+        return _new(request, session, department, message_of(_NO_CARD), 404)
+    wish = service.HoldWish(
+        clinic_session_id=clinic,
+        person_id=holder.id,
+        account_id=None,
+        by=staff.actor,
+        key=f"{staff.actor}:{key}",
+    )
+    made = service.hold(session, wish)
+    return RedirectResponse(f"{PAGE}/{made.id}", status_code=303)
+
+
 # ---------------------------------------------------------------------- one booking
 
 
@@ -239,6 +285,7 @@ def _booking(
         "problem": problem,
         "today": clock.today(),
         "now": clock.now(),
+        "in_cash": ending.paid_in_cash(session, booking),
     }
     return render(request, "patient/registration/staff_booking.html", context, status)
 
@@ -257,6 +304,26 @@ def no_show(session: Transaction, staff: Handler, booking_id: uuid.UUID) -> Resp
 
 @router.post("/{booking_id}/cancel")
 def cancel(session: Transaction, staff: Handler, booking_id: uuid.UUID, reason: Text) -> Response:
-    """The way it was paid; cash is paid out at the cashier's window, with its drawer."""
+    """The way it was paid; what was paid in cash waits for its owner."""
     service.cancel(session, booking_id, staff.actor, reason)
+    return RedirectResponse(f"{PAGE}/{booking_id}", status_code=303)
+
+
+# ---------------------------------------------------------------------- cash, and booking at the window
+
+
+@router.post("/{booking_id}/cash")
+def take_cash(session: Transaction, staff: Cashier, booking_id: uuid.UUID) -> Response:
+    service.pay_cash(session, booking_id, by=staff.actor)
+    return RedirectResponse(f"{PAGE}/{booking_id}", status_code=303)
+
+
+@router.post("/{booking_id}/cancel-cash")
+def cancel_for_cash(session: Transaction, staff: Refunder, booking_id: uuid.UUID, reason: Text) -> Response:
+    """Cancelled, and the money handed out of this cashier's drawer; or cash that waited is fetched."""
+    found = session.get(Booking, booking_id)
+    if found is not None and found.state == "cancelling":
+        service.pay_out(session, booking_id, by=staff.actor, reason=reason)
+    else:
+        service.cancel(session, booking_id, staff.actor, reason, route="cash")
     return RedirectResponse(f"{PAGE}/{booking_id}", status_code=303)
