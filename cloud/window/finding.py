@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from cloud.billing.model import Charge
 from cloud.lis.orders import lookup
+from cloud.patient.registration.model import Booking
 from cloud.payments.drawers_model import Receipt
 from cloud.payments.model import Payment, Refund
 from cloud.people.access import Subject, visible_to
@@ -48,6 +49,7 @@ def _by_number(session: Session, text: str) -> set[uuid.UUID]:
     if holder is not None:
         return {holder.id}
     found = set(session.scalars(select(Charge.person_id).where(Charge.number == text).limit(2)))
+    found |= set(session.scalars(select(Booking.person_id).where(Booking.number == text)))
     return found or _of_payment(session, text)
 
 
@@ -62,4 +64,5 @@ def _of_payment(session: Session, text: str) -> set[uuid.UUID]:
             Payment.id.in_(select(Receipt.payment_id).where(Receipt.number == text)),
         )
     )
-    return set(session.scalars(select(Charge.person_id).where(Charge.payment_id.in_(wanted)).limit(2)))
+    found = set(session.scalars(select(Charge.person_id).where(Charge.payment_id.in_(wanted)).limit(2)))
+    return found | set(session.scalars(select(Booking.person_id).where(Booking.payment_id.in_(wanted)).limit(2)))

@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.billing.model import Charge
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
+from cloud.patient.registration.model import Booking
 from cloud.payments import receipts, wording
 from cloud.payments.drawers_model import Receipt
 from cloud.payments.model import Payment
@@ -72,7 +73,7 @@ def _page(request: Request, session: Transaction, receipt: Receipt, paper: str) 
     context = {
         "receipt": receipt,
         "payment": payment,
-        "person_id": session.scalar(select(Charge.person_id).where(Charge.payment_id == payment.id).limit(1)),
+        "person_id": _person_of(session, payment.id),
         "replaced": replaced,
         "copies": copies,
         "original_gone": any(each.number == 0 for each in copies),
@@ -82,3 +83,9 @@ def _page(request: Request, session: Transaction, receipt: Receipt, paper: str) 
         "words": wording,
     }
     return render(request, "window/receipt.html", context)
+
+
+def _person_of(session: Transaction, payment_id: uuid.UUID) -> uuid.UUID | None:
+    """Whose bills or booking it paid."""
+    of_bills = session.scalar(select(Charge.person_id).where(Charge.payment_id == payment_id).limit(1))
+    return of_bills or session.scalar(select(Booking.person_id).where(Booking.payment_id == payment_id).limit(1))

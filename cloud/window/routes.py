@@ -16,15 +16,17 @@ from cloud.kit.db import Transaction
 from cloud.kit.errors import Invalid, XinglinError
 from cloud.kit.ids import new_id
 from cloud.lis.orders.lookup import numbers_of
+from cloud.patient.registration.words import STATES as BOOKING_STATES
 from cloud.payments import drawers, wording
 from cloud.people.access import Subject, mask_id, mask_phone, person
 from cloud.people.identity import person_ids
+from cloud.staff import scan
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 from cloud.web.refusals import message_of
-from cloud.window import desk, executing_routes, finding, making_routes, receipt_routes, service
+from cloud.window import bookings, desk, executing_routes, finding, making_routes, receipt_routes, service
 from cloud.window.wording import ITEM_STATES, KINDS, REFUND_STAGES, STANDINGS
 
 PAGE = "/staff/window"
@@ -78,6 +80,8 @@ def _desk(
         "id_shown": mask_id(who.id_number),
         "phone_shown": mask_phone(who.phone),
         "desk": desk.of(session, person_ids(session, who.id)),
+        "bookings": bookings.of(session, person_ids(session, who.id)),
+        "booking_states": BOOKING_STATES,
         "key": str(new_id()),
         "problem": problem,
         "tendered": tendered,
@@ -166,3 +170,62 @@ def refund(
     except XinglinError as refusal:
         return _desk(request, session, staff, person_id, message_of(refusal), status=refusal.status)
     return RedirectResponse(f"{PAGE}/persons/{person_id}#{charge}", status_code=303)
+
+
+@router.post(PAGE + "/persons/{person_id}/bookings/{booking_id}/take")
+def take_fee(
+    request: Request,
+    session: Transaction,
+    staff: Cashier,
+    person_id: uuid.UUID,
+    booking_id: uuid.UUID,
+    key: Annotated[str, Form(max_length=64)],
+    tendered: Annotated[str, Form(max_length=14)] = "",
+) -> Response:
+    who = person(session, Subject.staff(staff), person_id)
+    bookings.belongs(session, booking_id, person_ids(session, who.id))
+    try:
+        with session.begin_nested():
+            receipt = bookings.take_fee(
+                session,
+                booking_id,
+                by=staff.actor,
+                key=f"window:{staff.id}:{key}",
+                tendered_fen=_fen(tendered) if tendered.strip() else None,
+            )
+    except XinglinError as refusal:
+        return _desk(request, session, staff, who.id, message_of(refusal), status=refusal.status)
+    return RedirectResponse(f"{receipt_routes.PAGE}/{receipt.id}", status_code=303)
+
+
+@router.post(PAGE + "/persons/{person_id}/bookings/{booking_id}/cancel")
+def cancel_booking(
+    request: Request,
+    session: Transaction,
+    staff: Refunder,
+    person_id: uuid.UUID,
+    booking_id: uuid.UUID,
+    route: Annotated[str, Form(max_length=10)] = "channel",
+    reason: Reason = "",
+) -> Response:
+    who = person(session, Subject.staff(staff), person_id)
+    bookings.belongs(session, booking_id, person_ids(session, who.id))
+    try:
+        if route not in ("channel", "cash"):
+            raise Invalid("refund.route", N_("现金退费只能在窗口办理。"))
+        with session.begin_nested():
+            bookings.cancel(session, booking_id, by=staff.actor, reason=reason, route=route)
+    except XinglinError as refusal:
+        return _desk(request, session, staff, who.id, message_of(refusal), status=refusal.status)
+    return RedirectResponse(f"{PAGE}/persons/{person_id}", status_code=303)
+
+
+def _scanned(session: Transaction, code: str, staff: CurrentStaff) -> str | None:
+    """A card, bill or receipt scanned anywhere opens its patient at the cashier's window."""
+    if not staff.may("money.collect") or not any(each.isdigit() for each in code):
+        return None
+    found = finding.persons(session, Subject.staff(staff), code)
+    return f"{PAGE}/persons/{found[0].id}" if len(found) == 1 else None
+
+
+scan.add("window", 650, _scanned)

@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session
 from cloud.billing import paying, refunding
 from cloud.billing.model import PURPOSE, Allocation, BillRefund, Charge, ChargeItem
 from cloud.kit.errors import Conflict, NotFound
+from cloud.patient.registration import service as registration
 from cloud.payments import receipts
 from cloud.payments.drawers_model import Receipt
 from cloud.payments.model import Payment
 from cloud.people import service as people
+from cloud.people.identity import person_ids
 from cloud.people.model import Person
 from cloud.web.i18n import mark as N_
+from cloud.window import bookings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,13 @@ def take(
 ) -> Settled:
     """Cash for these bills, and their receipt. The same `key` again gives the receipt of the first time.
 
-    Raises what `paying.take_cash` raises.
+    Raises what `paying.take_cash` raises, and `NotFound` for somebody else's bill.
     """
+    of_others = select(Charge.id).where(
+        Charge.id.in_(charge_ids), Charge.person_id.not_in(person_ids(session, person.id))
+    )
+    if session.scalar(of_others.limit(1)) is not None:
+        raise NotFound("charge.unknown", N_("没有这张账单。"))
     taken = paying.take_cash(
         session,
         charge_ids,
@@ -56,9 +64,11 @@ def take(
 def issue(session: Session, payment_id: uuid.UUID, *, by: str, tendered_fen: int | None = None) -> Receipt:
     """The one receipt of a payment, whichever way it was paid; its bills are invoiced from then on.
 
-    Raises as `receipts.issue` does; `NotFound` for a payment that is not for bills.
+    Raises as `receipts.issue` does; `NotFound` for a payment that is for nothing of ours.
     """
     payment = session.get(Payment, payment_id)
+    if payment is not None and payment.purpose == registration.PURPOSE:
+        return bookings.issue(session, payment, by=by, tendered_fen=tendered_fen)
     if payment is None or payment.purpose != PURPOSE:
         raise NotFound("payment.unknown", N_("没有这笔交易。"))
     charges = session.scalars(select(Charge).where(Charge.payment_id == payment_id).order_by(Charge.number)).all()

@@ -19,10 +19,11 @@ from cloud.payments import receipts
 from cloud.payments.drawers_model import Receipt, ReceiptCopy
 from cloud.payments.model import LedgerEntry
 from cloud.people import service as people
-from tests.support import bills, paying
+from tests.support import bills, paying, registering
 from tests.support.cashiers import Cashiers, running
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.site import Site, Visitor, hire_cast, running_site
+from tests.support.work import work
 
 pytestmark = pytest.mark.req("WIN-1", "REG-7", "PAY-4")
 
@@ -274,3 +275,43 @@ def test_an_amount_in_words_reads_back_to_the_fen(fen: int) -> None:
     words = receipts.in_words(fen)
     assert _read(words) == fen
     assert "零零" not in words
+
+
+@pytest.mark.req("REG-7")
+def test_the_fee_of_a_held_number_is_taken_in_cash_and_goes_back_in_cash(cashiers: Cashiers, cashier: Visitor) -> None:
+    who = registering.person("何挂号")
+    booking_id = registering.held(registering.opened_session(fee_fen=1500), who)
+    base = f"/staff/window/persons/{who[1]}/bookings/{booking_id}"
+    voucher = registering.booking(booking_id).number
+    assert str(cashier.get("/staff/window", params={"q": voucher}).url).endswith(str(who[1]))
+    assert cashier.post(f"{base}/take", {"key": "b1", "tendered": "10"}).status_code == 422
+    cashier.get(f"/staff/window/persons/{who[1]}")
+    page = cashier.post(f"{base}/take", {"key": "b1", "tendered": "20"})
+    assert "¥ 5.00" in page.text
+    assert (registering.state(booking_id), registering.booking(booking_id).invoice_number) == (
+        "confirmed",
+        receipt_number(page),
+    )
+    cashier.get(f"/staff/window/persons/{who[1]}")
+    assert cashier.post(f"{base}/take", {"key": "b2"}).status_code == 409
+    cashier.get(f"/staff/window/persons/{who[1]}")
+    assert cashier.post(f"{base}/cancel", {"reason": " ", "route": "cash"}).status_code == 422
+    cashier.get(f"/staff/window/persons/{who[1]}")
+    assert cashier.post(f"{base}/cancel", {"reason": "改天再来", "route": "sideways"}).status_code == 422
+    cashier.get(f"/staff/window/persons/{who[1]}")
+    assert cashier.post(f"{base}/cancel", {"reason": "改天再来", "route": "cash"}).status_code == 200
+    work("registration", "payments")
+    assert registering.state(booking_id) == "cancelled"
+    assert "已作废" in cashier.get(str(page.url)).text
+
+
+def test_another_patients_booking_and_bill_are_not_dealt_with_under_this_name(cashier: Visitor) -> None:
+    who, other = registering.person("一人"), bills.person("另一人")
+    booking_id = registering.held(registering.opened_session(), who)
+    cashier.get(f"/staff/window/persons/{other}")
+    for act in ("take", "cancel"):
+        path = f"/staff/window/persons/{other}/bookings/{booking_id}/{act}"
+        assert cashier.post(path, {"key": "k", "reason": "错人", "route": "cash"}).status_code == 404
+    charge = bills.arisen(bills.person("第三人"), 1500)
+    assert take(cashier, other, [charge], expected=1500).status_code == 404
+    assert bills.states(charge) == "payable: payable"
