@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from sqlalchemy.orm import Session
 
 from cloud.billing.events import ItemsExecuted
@@ -60,3 +62,9 @@ def deliver_every_minute(begin: Begin) -> None:
 def read_books(begin: Begin) -> None:
     """What the HIS has booked, held against the ledger."""
     reconciling.read_lately(begin)
+
+
+@job("his.read_day", own_transactions=True)
+def read_day(begin: Begin, day: str) -> None:
+    """The same for a day that a person asked for."""
+    reconciling.read_day(begin, date.fromisoformat(day))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.config import settings
-from cloud.his import inbox, listing, outbox
+from cloud.his import inbox, listing, money_routes, outbox
 from cloud.his.model import HisMessage, HisOutbox, IncomingState, OutgoingState
 from cloud.kit.audit import record
 from cloud.kit.db import Transaction
@@ -23,7 +23,9 @@ from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 
 PAGE = "/staff/his"
-router = APIRouter(prefix=PAGE)
+router = APIRouter()
+messages = APIRouter(prefix=PAGE)
+router.include_router(money_routes.router)
 
 Reader = Annotated[CurrentStaff, Depends(require("order.place"))]
 
@@ -54,7 +56,7 @@ OUTGOING = {
 DIRECTIONS = {"in": N_("HIS 发来"), "out": N_("发给 HIS")}
 
 
-@router.get("")
+@messages.get("")
 def his_page(
     request: Request,
     session: Transaction,
@@ -82,7 +84,7 @@ def his_page(
     return render(request, "his/his.html", context)
 
 
-@router.get("/in/{message_id}")
+@messages.get("/in/{message_id}")
 def incoming_page(request: Request, session: Transaction, staff: Reader, message_id: uuid.UUID) -> Response:
     """One message of the HIS, its bytes and our answer."""
     message = _incoming(session, message_id)
@@ -99,7 +101,7 @@ def incoming_page(request: Request, session: Transaction, staff: Reader, message
     return render(request, "his/message.html", context)
 
 
-@router.post("/in/{message_id}/again")
+@messages.post("/in/{message_id}/again")
 def act_again(session: Transaction, staff: Reader, message_id: uuid.UUID) -> Response:
     """The cause is cured (a code mapped, a file corrected): act on the stored message once more."""
     message = _incoming(session, message_id)
@@ -109,14 +111,14 @@ def act_again(session: Transaction, staff: Reader, message_id: uuid.UUID) -> Res
     return RedirectResponse(f"{PAGE}/in/{message_id}", status_code=303)
 
 
-@router.get("/out/{outbox_id}")
+@messages.get("/out/{outbox_id}")
 def outgoing_page(request: Request, session: Transaction, staff: Reader, outbox_id: uuid.UUID) -> Response:
     """One message for the HIS and what it answered."""
     row = session.get(HisOutbox, outbox_id)
     if row is None:
         raise NotFound("his.outbox_unknown", N_("没有这条发给 HIS 的消息。"))
     context = {
-        "title": f"ORU^R01 {row.control_id}",
+        "title": row.title,
         "back": "out",
         "row": row,
         "state": OUTGOING[OutgoingState(row.state)],
@@ -128,7 +130,7 @@ def outgoing_page(request: Request, session: Transaction, staff: Reader, outbox_
     return render(request, "his/message.html", context)
 
 
-@router.post("/out/{outbox_id}/again")
+@messages.post("/out/{outbox_id}/again")
 def send_again(session: Transaction, staff: Reader, outbox_id: uuid.UUID) -> Response:
     """Once more, under the same number."""
     outbox.send_again(session, outbox_id, by=staff.actor)
@@ -140,3 +142,6 @@ def _incoming(session: Transaction, message_id: uuid.UUID) -> HisMessage:
     if message is None:
         raise NotFound("his.message_unknown", N_("没有这条消息。"))
     return message
+
+
+router.include_router(messages)

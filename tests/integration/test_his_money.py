@@ -22,6 +22,7 @@ from simulators.his.faults import Fault
 from simulators.his.receiver import HisReceiver
 from tests.support.databases import DatabaseServer, cloud_on
 from tests.support.his_numbers import standing_his
+from tests.support.site import hire_cast, running_site
 
 pytestmark = [pytest.mark.req("HIS-1"), pytest.mark.req("PAY-6")]
 CASHIER = "staff:cashier"
@@ -220,3 +221,38 @@ def test_without_a_his_nothing_is_told(his: HisReceiver, monkeypatch: pytest.Mon
     reconciling.read_lately(begin)
     monkeypatch.undo()
     settings.cache_clear()
+
+
+def test_the_accountant_sees_the_days_reads_the_books_and_reports_again(his: HisReceiver) -> None:
+    for fen in (12345, 200):
+        paid(fen)
+    delivery.deliver(begin)
+    lost = next(each for each in his.book.money.values() if each.fen == 12345)
+    del his.book.money[lost.number]
+    books()
+    today = clock.today()
+    with running_site() as site:
+        hire_cast()
+        accountant = site.staff("finance")
+        page = accountant.get("/staff/his/money")
+        assert page.status_code == 200
+        assert "125.45" in page.text
+        day = accountant.get(f"/staff/his/money/{today}")
+        assert "HIS 没有入账" in day.text
+        assert lost.number in day.text
+        assert accountant.get("/staff/his/money/no-day").status_code == 404
+        accountant.get(f"/staff/his/money/{today}")
+        assert accountant.post(f"/staff/his/money/{today}/again").status_code == 200
+        assert delivery.deliver(begin) == 1
+        assert accountant.post(f"/staff/his/money/{today}/read").status_code == 200
+        for other in (site.staff("technician"), site.staff("cashier")):
+            other.get("/staff")
+            assert other.post(f"/staff/his/money/{today}/again").status_code == 403
+            assert other.post(f"/staff/his/money/{today}/read").status_code == 403
+        assert site.staff("technician").get("/staff/his/money").status_code == 403
+        messages = site.staff("technician").get("/staff/his?direction=out&show=all")
+        assert "DFT^P03" in messages.text
+    with begin() as session:
+        wanted = session.scalars(text("SELECT args -> 'args' ->> 'day' FROM procrastinate_jobs")).all()
+    assert str(today) in wanted
+    assert books().differences == []
