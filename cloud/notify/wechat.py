@@ -8,6 +8,7 @@ minutes).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -98,24 +99,33 @@ def post(begin: Begin, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
 
     Raises `DeliveryFailed`; no transaction may be open.
     """
+    return _call(begin, lambda official: official.post(endpoint, data=data))
+
+
+def get(begin: Begin, endpoint: str, parameters: dict[str, str]) -> dict[str, Any]:
+    """The same with GET."""
+    return _call(begin, lambda official: official.get(endpoint, params=parameters))
+
+
+def _call(begin: Begin, ask: Callable[[OfficialAccount], Any]) -> dict[str, Any]:
     token, generation = access_token(begin)
     try:
-        return _post(token, endpoint, data)
+        return _asked(token, ask)
     except WeChatClientException as refusal:
         if refusal.errcode not in _TOKEN_REFUSED:
             raise _failure(refusal) from refusal
     _forget(begin, generation)
     token, _ = access_token(begin)
     try:
-        return _post(token, endpoint, data)
+        return _asked(token, ask)
     except WeChatClientException as refusal:
         raise _failure(refusal) from refusal
 
 
-def _post(token: str, endpoint: str, data: dict[str, Any]) -> dict[str, Any]:
+def _asked(token: str, ask: Callable[[OfficialAccount], Any]) -> dict[str, Any]:
     try:
         with OfficialAccount(settings(), token) as official:
-            answer = official.post(endpoint, data=data)
+            answer = ask(official)
     except requests.RequestException as error:
         raise DeliveryFailed(f"wechat_{type(error).__name__}", permanent=False) from error
     if not isinstance(answer, dict):

@@ -14,6 +14,7 @@ from typing import Any
 
 from simulators.http_service import Answer, HttpService, Request, as_json, as_page, wait_for_end
 from simulators.ledger import Ledger
+from simulators.sms.aliyun import AliyunDoor
 
 TEXTS = {
     "binding_code": "【杏林医院】您的验证码是{code}，{minutes}分钟内有效。请勿告诉他人。",
@@ -41,8 +42,11 @@ class SmsService(HttpService):
         self.key = key
         self.messages: list[dict[str, Any]] = []
         self._receipts: dict[str, str] = {}
+        codes = {f"SMS_{number}": name for number, name in enumerate(TEXTS, 1000)}
+        self.aliyun = AliyunDoor("simulated-key-id", key, "杏林医院", codes, self._deliver)
         self.routes |= {
             ("POST", "/sms"): self.take,
+            ("POST", "/aliyun/"): self.aliyun.take,
             ("GET", "/simulator/inbox"): self.inbox,
             ("GET", "/"): self.page,
         }
@@ -62,12 +66,20 @@ class SmsService(HttpService):
             receipt = known or f"SIM{len(self._receipts) + 1:08d}"
             self._receipts[number] = receipt
             if known is None:
-                text = TEXTS[template].format_map(_Gaps(parameters))
-                self.messages.append(
-                    {"t": time.time(), "phone": phone, "template": template, "parameters": parameters, "text": text}
-                )
+                self._show(phone, template, parameters)
         self.ledger.write("repeated" if known else "delivered", id=number, phone=phone, template=template)
         return as_json({"ok": True, "receipt": receipt})
+
+    def _deliver(self, phone: str, template: str, parameters: dict[str, Any], number: str) -> None:
+        with self.lock:
+            self._show(phone, template, parameters)
+        self.ledger.write("delivered", id=number, phone=phone, template=template)
+
+    def _show(self, phone: str, template: str, parameters: dict[str, Any]) -> None:
+        text = TEXTS[template].format_map(_Gaps(parameters))
+        self.messages.append(
+            {"t": time.time(), "phone": phone, "template": template, "parameters": parameters, "text": text}
+        )
 
     def inbox(self, request: Request) -> Answer:
         """Newest last; `since` (epoch seconds) leaves older ones out."""

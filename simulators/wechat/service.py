@@ -57,6 +57,7 @@ class WechatService(HttpService):
         self.account = account
         self.users = list(users)
         self.unfollowed: set[str] = set()
+        self.tickets: list[str] = []
         self.codes: dict[str, Code] = {}
         self.messages: list[dict[str, Any]] = []
         self._client_numbers: dict[str, int] = {}
@@ -64,6 +65,7 @@ class WechatService(HttpService):
             ("GET", "/connect/oauth2/authorize"): self.authorize,
             ("GET", "/sns/oauth2/access_token"): self.exchange_code,
             ("GET", "/cgi-bin/token"): self.token,
+            ("GET", "/cgi-bin/ticket/getticket"): self.ticket,
             ("POST", "/cgi-bin/message/template/send"): self.send_template,
             ("POST", "/cgi-bin/message/subscribe/bizsend"): self.send_template,
             ("GET", "/simulator/messages"): self.inbox,
@@ -142,6 +144,19 @@ class WechatService(HttpService):
             self.account.tokens = {**kept, made: now + TOKEN_LIFETIME_S}
         self.ledger.write("token issued")
         return as_json({"access_token": made, "expires_in": TOKEN_LIFETIME_S})
+
+    def ticket(self, request: Request) -> Answer:
+        """The JS-SDK's ticket."""
+        refused = self._token_refusal(request.query.get("access_token", ""))
+        if refused is not None:
+            return refused
+        if request.query.get("type") != "jsapi":
+            return refusal(40097, "invalid args")
+        with self.lock:
+            self.tickets.append(secrets.token_hex(32))
+        self.ledger.write("ticket issued")
+        made = {"errcode": 0, "errmsg": "ok", "ticket": self.tickets[-1], "expires_in": TOKEN_LIFETIME_S}
+        return as_json(made)
 
     def _token_refusal(self, token: str) -> Answer | None:
         end = self.account.tokens.get(token)

@@ -15,13 +15,16 @@ from cloud.config import settings
 from cloud.kit.jobs import Begin
 from cloud.notify.errors import DeliveryFailed
 from cloud.notify.service import Message
+from cloud.notify.transports import aliyun_sms
 
 TIMEOUT_S = 10.0
 _TRY_AGAIN = {408, 425, 429}
 
 
-def send(_begin: Begin, message: Message) -> str | None:
+def send(begin: Begin, message: Message) -> str | None:
     known = settings()
+    if known.sms_driver == "aliyun":
+        return aliyun_sms.send(begin, message)
     if not known.sms_url:
         raise DeliveryFailed("sms_not_configured", permanent=False)
     body = {

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from cloud.kit import clock
 from cloud.kit.audit import record
-from cloud.kit.errors import Conflict, NotFound
+from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.kit.events import publish
 from cloud.kit.ids import new_id
 from cloud.kit.sealed import blind_index
@@ -26,9 +26,11 @@ from cloud.patient.identity.model import Binding, BindingCode, PatientAccount
 from cloud.patient.identity.rules import (
     CODE_LIFETIME,
     CODE_TRIES,
+    GUARDIAN,
     GivenNumber,
     PastBinding,
     can_receive_sms,
+    guardian_until,
     may_bind_online,
     new_sms_code,
 )
@@ -37,7 +39,7 @@ from cloud.people.access import mask_phone
 from cloud.people.match import match
 from cloud.people.model import Person
 from cloud.people.rules import normal_phone
-from cloud.people.service import person_ids, surviving_id
+from cloud.people.service import get, person_ids, surviving_id
 from cloud.web.i18n import mark as N_
 
 
@@ -161,8 +163,7 @@ def bind(
     session.add(row)
     session.flush()
     access.end(session, account_id=account.id, person_id=survivor, why="verified_again")
-    scopes = access.ALL_SCOPES if relation == "self" else access.FAMILY_SCOPES
-    access.grant(session, account_id=account.id, person_id=survivor, scopes=scopes, origin=relation, by=by)
+    _grant(session, account.id, survivor, relation, by)
     publish(session, AccountBound(aggregate_id=account.id, person_id=survivor, relation=relation, method=method))
     record(
         session,
@@ -172,6 +173,28 @@ def bind(
         after={"account": account.id, "relation": relation, "method": method},
     )
     return row
+
+
+def _grant(session: Session, account_id: uuid.UUID, person_id: uuid.UUID, relation: str, by: str) -> None:
+    """What a binding gives: oneself everything, family booking and paying, a minor's guardian everything for a time."""
+    if relation != GUARDIAN:
+        scopes = access.ALL_SCOPES if relation == "self" else access.FAMILY_SCOPES
+        access.grant(session, account_id=account_id, person_id=person_id, scopes=scopes, origin=relation, by=by)
+        return
+    until = guardian_until(get(session, person_id).birth_date, clock.today())
+    if until is None:
+        raise Invalid("guardian_of_adult", N_("监护人只能绑定 18 岁以下、档案里有出生日期的患者。"))
+    clinical = tuple(each for each in access.ALL_SCOPES if each not in access.FAMILY_SCOPES)
+    for scopes, day in zip((access.FAMILY_SCOPES, clinical), until, strict=True):
+        access.grant(
+            session,
+            account_id=account_id,
+            person_id=person_id,
+            scopes=scopes,
+            origin=relation,
+            by=by,
+            expires_at=clock.day_begins(day),
+        )
 
 
 def unbind(session: Session, account_id: uuid.UUID, binding_id: uuid.UUID) -> Binding:

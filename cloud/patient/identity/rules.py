@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from cloud.people.rules import is_citizen_number, normal_id_number, normal_phone
 
@@ -18,6 +18,8 @@ RELATIONS = ("self", "family")
 GUARDIAN = "guardian"
 """Of a minor: bound at the window only, where the household register or the birth certificate is seen."""
 WINDOW_CODE_LIFETIME = timedelta(minutes=10)
+OLDER_CHILD, ADULT = 14, 18
+"""At 14 the window looks again before a guardian reads on (the young person is asked); at 18 guardianship ends."""
 MAX_FAMILY = 5
 MAX_ACCOUNTS_OF_A_PERSON = 2
 """Accounts that are this person's own (one WeChat, one Alipay); more only at the window."""
@@ -69,6 +71,23 @@ def can_receive_sms(phone: str | None) -> bool:
     """A mobile number of eleven digits (or one of the 000 test block); a landline on the file cannot get a code."""
     digits = normal_phone(phone or "")
     return len(digits) == 11 and (digits[0] == "1" or digits.startswith("000"))
+
+
+def birthday(born: date, age: int) -> date:
+    """The day somebody becomes `age`; born on 29 February: the first of March where there is none."""
+    try:
+        return born.replace(year=born.year + age)
+    except ValueError:
+        return date(born.year + age, 3, 1)
+
+
+def guardian_until(born: date | None, today: date) -> tuple[date, date] | None:
+    """Until when a guardian books and pays, and until when they read; None: no minor, or no birth date on the file."""
+    if born is None or birthday(born, ADULT) <= today:
+        return None
+    grown = birthday(born, ADULT)
+    older = birthday(born, OLDER_CHILD)
+    return grown, older if today < older else grown
 
 
 @dataclass(frozen=True, slots=True)

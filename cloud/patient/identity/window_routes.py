@@ -11,7 +11,7 @@ from starlette.responses import Response
 from cloud.kit.db import Transaction
 from cloud.kit.errors import Conflict, Invalid, NotFound
 from cloud.patient.identity import window
-from cloud.patient.identity.rules import RELATIONS
+from cloud.patient.identity.rules import GUARDIAN, RELATIONS
 from cloud.people.access import Subject, mask_id, mask_phone
 from cloud.staff.access import CurrentStaff, require
 from cloud.web import navigation
@@ -62,7 +62,7 @@ def bind(
     relation: Annotated[str, Form()],
     document_seen: Annotated[bool, Form()] = False,
 ) -> Response:
-    if relation not in RELATIONS:
+    if relation not in (*RELATIONS, GUARDIAN):
         raise Invalid("relation_unknown", N_("请选择与患者的关系。"))
     if not document_seen:
         raise Invalid("document_not_seen", N_("请先核对身份证件，并勾选“已核对证件”。"))
