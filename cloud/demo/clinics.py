@@ -1,4 +1,5 @@
-"""The demonstration's hospital: 40 departments, 160 doctors, the weekly timetable and three weeks of sessions.
+"""The demonstration's hospital: 40 departments (and one whose numbers the HIS gives), 160 doctors, weekly timetable
+and three weeks of sessions.
 
 Everything is invented and follows from a fixed seed: names from two lists, careers from sentences that claim nothing
 but years, drawn portraits. May run again: what is there stays as it is.
@@ -166,11 +167,12 @@ def _career(pick: random.Random, title: str, department: str, skills: Sequence[s
 def _patterns(departments: Sequence[Department], doctors: Sequence[Doctor]) -> Iterator[SessionPattern]:
     """Experts sit 2 to 4 half-days a week, attendings two; each department has its ordinary clinic beside them."""
     evening = {each["code"] for each in content() if each.get("evening")}
+    theirs = {each["code"] for each in content() if each.get("owner") == "his"}
     for doctor in doctors:
         if doctor.title != "resident":
             yield from _weekly(doctor)
     for department in departments:
-        if not department.bookable:
+        if not department.bookable or department.code in theirs:
             continue
         for weekday in (1, 2, 3, 4, 5, 6):
             capacity = random.Random(f"{department.code}/{weekday}").randrange(60, 101, 10)  # noqa: S311

@@ -83,7 +83,7 @@ class Bench:
         if entry["event"] == "visit":
             visit = Visit(entry["placer"], entry["person"], tuple(entry["items"]), entry["tubes"])
             self.visits[visit.placer] = visit
-        elif entry["event"] == "accepted":
+        elif entry["event"] == "accepted" and "placer" in entry:
             visit = self.visits[entry["placer"]]
             visit.registered = True
             visit.ordered = visit.ordered or entry["kind"] == "order"

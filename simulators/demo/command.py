@@ -127,7 +127,7 @@ def _welcome(hospital: Hospital, morning: Morning) -> None:
   手机走一遍    on the phone     open the patients' phone, choose a WeChat person, bind one of these patients (the code
                                  arrives at SMS), book an expert, tap 确认支付 on the cashier's page; cancel: the
                                  refund arrives under 交易记录. As outpatient stop a session: 出诊安排.
-  HIS           MLLP             127.0.0.1:{hospital.ports.his_in}
+  HIS           MLLP             127.0.0.1:{hospital.ports.his_in}; its counters {hospital.his_control_url}/stand
   logs, ledgers                  {hospital.folder}
 
   A morning plays by itself: orders arrive, tubes are drawn and received, analyzers run. Review and release are yours

@@ -65,6 +65,7 @@ class Ports:
     sms: int
     wechat_pay: int
     alipay: int
+    his_control: int
     xn1: int
     bs1: int
     bs1_spoilt: int
@@ -73,7 +74,7 @@ class Ports:
     @classmethod
     def free(cls, web: int | None = None) -> Ports:
         """`web` if nobody has it, else a free one as all the others."""
-        found = free_ports(11)
+        found = free_ports(12)
         return cls(web if web and not port_answers(web) else found[0], *found[1:])
 
 
@@ -125,6 +126,11 @@ class Hospital:
     @property
     def alipay_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.alipay}"
+
+    @property
+    def his_control_url(self) -> str:
+        """The HIS's counters, where it was started with them."""
+        return f"http://127.0.0.1:{self.ports.his_control}"
 
     @property
     def sms_url(self) -> str:

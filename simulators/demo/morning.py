@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simulators.demo.bench import Bench
+from simulators.demo.bills import Bills
 from simulators.demo.hospital import ANALYZERS, Hospital
 from simulators.demo.programs import DidNotStart
 from simulators.demo.runner import Runner
@@ -33,13 +34,20 @@ class Morning:
 
     def open(self) -> None:
         """Start the HIS and the robots; they work until the demo ends."""
-        his = self.hospital.start_his("--on-request", takes_input=True)
+        his = self.hospital.start_his(
+            "--on-request",
+            "--owns-sessions",
+            "--control",
+            f"127.0.0.1:{self.hospital.ports.his_control}",
+            takes_input=True,
+        )
         for each in ANALYZERS:
             self.hospital.troupe.programs[each].say("qc")
         self._robot("visits", lambda: self._next_visit(his.say))
         self._robot("technician", Technician(self.hospital, self.bench).work)
         self._robot("runner", Runner(self.hospital, self.bench).work, pause_s=3)
         self._robot("ledgers", self.bench.follow)
+        self._robot("bills", Bills(self.bench, self.hospital.his_control_url).work, pause_s=2)
         if self.release:
             self._robot("reviewer", Reviewer(self.hospital, self.bench).work)
 
