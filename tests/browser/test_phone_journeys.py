@@ -70,12 +70,19 @@ def screen(place: PayTown, opened: tuple[Page, list[str]]) -> Iterator[Page]:
     assert complaints == []
 
 
+_SIZED = """large => {
+    if (document.readyState !== "complete" || !document.documentElement) return false;
+    document.documentElement.classList.toggle("large", large);
+    return true;
+}"""
+
+
 def seen(page: Page, name: str) -> None:
     """Nothing is wider than the phone and nobody is shut out, in normal and in large type; with XINGLIN_SCREENSHOTS set
     both are kept."""
     folder = os.environ.get("XINGLIN_SCREENSHOTS")
     for size in ("normal", "large"):
-        page.evaluate(f"document.documentElement.classList.toggle('large', {str(size == 'large').lower()})")
+        page.wait_for_function(_SIZED, arg=size == "large")
         if folder:
             page.screenshot(path=Path(folder) / f"{name}-{size}.png", full_page=True)
         assert too_wide(page) == [], f"{name} in {size} type"
@@ -91,11 +98,13 @@ def tap_through_the_cashier(screen: Page) -> None:
 
 def bind(place: PayTown, screen: Page, name: str, number: str, phone: str, relation: str) -> None:
     screen.get_by_role("link", name="绑定患者").click()
+    screen.wait_for_url("**/p/bind")
     screen.get_by_label("患者姓名").fill(name)
     screen.get_by_label("身份证号或就诊卡号").fill(number)
     screen.get_by_label(relation, exact=True).check()
     seen(screen, "bind")
     screen.get_by_role("button", name="获取验证码").click()
+    screen.wait_for_url("**/p/bind/*")
     seen(screen, "code")
     screen.get_by_label("6 位验证码").fill(place.town.sms_code(phone))
     screen.get_by_role("button", name="完成绑定").click()
@@ -118,9 +127,11 @@ def test_wang_binds_herself_and_her_mother_and_pays_three_bills_at_once(place: P
     screen.goto("/p")
     seen(screen, "home-bills")
     screen.get_by_role("link", name="3 张账单待缴费").click()
+    screen.wait_for_url("**/p/bills")
     expect(screen.get_by_text("李**")).to_be_visible()
     seen(screen, "bills")
     screen.get_by_role("button", name="去缴费").click()
+    screen.wait_for_url("**/p/bills/pay**")
     expect(screen.get_by_text("194.80").first).to_be_visible()
     seen(screen, "bills-look-over")
     screen.get_by_role("button", name="确认缴费").click()
@@ -133,6 +144,7 @@ def test_wang_binds_herself_and_her_mother_and_pays_three_bills_at_once(place: P
     screen.goto(f"/p/bills/{exam}")
     seen(screen, "bill")
     screen.get_by_role("link", name="申请退费").click()
+    screen.wait_for_url("**/refund")
     seen(screen, "bill-refund")
     screen.get_by_role("button", name="确认退费").click()
     screen.goto("/p/today")
@@ -158,14 +170,19 @@ def test_wang_books_an_expert_for_her_mother_pays_cancels_and_sees_the_refund_ar
     registering.opened_session(8)
     screen.goto("/p?lang=zh-CN")
     screen.get_by_role("link", name="挂号", exact=True).first.click()
+    screen.wait_for_url("**/p/book")
     seen(screen, "book-departments")
     screen.get_by_label("按科室或医生姓名查找").fill("沈明远")
     screen.keyboard.press("Enter")
+    screen.wait_for_url("**/p/book?q=**")
     screen.locator("[data-department]").first.click()
+    screen.wait_for_url("**/departments/**")
     seen(screen, "book-department")
     screen.get_by_role("link", name="沈明远").click()
+    screen.wait_for_url("**/doctors/**")
     seen(screen, "book-doctor")
     screen.locator("a[href^='/p/book/sessions/']").first.click()
+    screen.wait_for_url("**/sessions/**")
     screen.get_by_label("李**").check()
     seen(screen, "book-times")
     screen.get_by_role("button", name="确认挂号").click()
@@ -188,6 +205,7 @@ def test_wang_books_an_expert_for_her_mother_pays_cancels_and_sees_the_refund_ar
     seen(screen, "bookings")
     screen.get_by_text("沈明远").click()
     screen.get_by_role("link", name="退号").click()
+    screen.wait_for_url("**/cancel")
     seen(screen, "booking-cancel")
     screen.get_by_role("button", name="确认").click()
     expect(screen.get_by_text("费用正在原路退回")).to_be_visible()
@@ -222,12 +240,15 @@ def test_the_cashier_refunds_one_item_by_keyboard_and_the_phone_follows_it(place
         desk.keyboard.press(key)
     desk.wait_for_url("**/staff")
     desk.goto("/staff/window")
+    desk.wait_for_load_state("networkidle")
     desk.keyboard.type("CP7")
     desk.keyboard.press("Enter")
     desk.wait_for_url("**/persons/**")
+    desk.wait_for_load_state("networkidle")
     desk.get_by_label("项目2").focus()
     desk.keyboard.press("Space")
     desk.keyboard.press("r")
+    expect(desk.get_by_label("退费原因")).to_be_focused()
     desk.keyboard.type("少做一项")
     desk.keyboard.press("Enter")
     expect(desk.get_by_text("退费 ¥ 22.00")).to_be_visible()
