@@ -74,6 +74,29 @@ def test_a_second_tap_is_the_same_booking(cashiers: Cashiers) -> None:
         desk.held(desk.opened_session(), who, key="tap-1")
 
 
+def test_the_same_key_for_another_person_is_never_the_first_ones_number(cashiers: Cashiers) -> None:
+    clinic, mei, mother = desk.opened_session(), desk.person(), desk.person("王母")
+    first = desk.held(clinic, mei, key="tap-person")
+    with pytest.raises(Conflict, match="key_used"):
+        desk.held(clinic, (mei[0], mother[1]), key="tap-person")
+    assert desk.numbers(clinic) == {"free": 2, "held": 1}
+    assert desk.booking(first).person_id == mei[1]
+
+
+def test_a_refusal_is_made_anew_each_time(cashiers: Cashiers) -> None:
+    """One object raised by many threads would gather the traces of all of them."""
+    booking = desk.held(desk.opened_session())
+    desk.paid(cashiers, booking)
+    with begin() as session:
+        service.invoice(session, booking, number="F1", by="staff:1")
+    seen = []
+    for _ in range(2):
+        with pytest.raises(Conflict, match="invoiced") as refused, begin() as session:
+            service.cancel(session, booking, "account:1", "")
+        seen.append(refused.value)
+    assert seen[0] is not seen[1]
+
+
 def test_a_session_without_fee_is_confirmed_at_once(cashiers: Cashiers) -> None:
     clinic = desk.opened_session(fee_fen=0)
     assert desk.state(desk.held(clinic)) == "confirmed"

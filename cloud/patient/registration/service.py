@@ -66,7 +66,7 @@ def hold(session: Session, wish: HoldWish) -> Booking:
     limits.take_turn(session, person_id)
     known = session.scalar(select(Booking).where(Booking.key == wish.key))
     if known is not None:
-        return _same(known, wish)
+        return same_as_wished(session, known, wish)
     clinic = bookable(session, wish.clinic_session_id)
     limits.check(session, person_id, clinic, by_phone=wish.account_id is not None)
     booking_id = new_id()
@@ -75,8 +75,11 @@ def hold(session: Session, wish: HoldWish) -> Booking:
     return begin_booking(session, wish, clinic, number, booking_id, person_id)
 
 
-def _same(known: Booking, wish: HoldWish) -> Booking:
-    if (known.clinic_session_id, known.account_id) != (wish.clinic_session_id, wish.account_id):
+def same_as_wished(session: Session, known: Booking, wish: HoldWish) -> Booking:
+    """The booking that the same key made before. Raises `Conflict` when it is another wish's: never somebody else's
+    number for this one (files merged since then are one person)."""
+    before = (known.clinic_session_id, known.account_id, surviving_id(session, known.person_id))
+    if before != (wish.clinic_session_id, wish.account_id, surviving_id(session, wish.person_id)):
         raise Conflict("registration.key_used", N_("本次提交与之前的内容不一致，请返回后重新选择。"))
     return known
 
@@ -271,7 +274,7 @@ def cancel(session: Session, booking_id: uuid.UUID, by: str, reason: str, route:
         if by_phone and booking.state == BookingState.CONFIRMED:
             _check_by_phone(session, booking)
         elif by_phone and booking.invoiced_at is not None:
-            raise _REFUSED["invoiced"]
+            raise _not_by_phone("invoiced")
         ending.end(session, booking, BookingState.CANCELLING, why=why, by=by, reason=reason)
         if booking.at_his != AtHis.RELEASE:
             ending.cancel_paid(session, booking, by=by, reason=reason or "患者退号", route=route)
@@ -284,10 +287,10 @@ def cancel(session: Session, booking_id: uuid.UUID, by: str, reason: str, route:
     return booking
 
 
-_REFUSED = {
-    "invoiced": Conflict("registration.invoiced", N_("已打印发票，请带发票到窗口退号。")),
-    "too_late": Conflict("registration.cancel_too_late", N_("已过手机退号时限，请到窗口办理。")),
-}
+def _not_by_phone(why: str) -> Conflict:
+    if why == "invoiced":
+        return Conflict("registration.invoiced", N_("已打印发票，请带发票到窗口退号。"))
+    return Conflict("registration.cancel_too_late", N_("已过手机退号时限，请到窗口办理。"))
 
 
 def _check_by_phone(session: Session, booking: Booking) -> None:
@@ -299,7 +302,7 @@ def _check_by_phone(session: Session, booking: Booking) -> None:
         invoiced=booking.invoiced_at is not None,
     )
     if refused is not None:
-        raise _REFUSED[refused]
+        raise _not_by_phone(refused)
 
 
 def arrived(session: Session, booking_id: uuid.UUID, *, by: str) -> Booking:

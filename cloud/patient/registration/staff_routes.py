@@ -151,12 +151,13 @@ def block(
 ) -> Response:
     holder = by_card(session, card)
     if holder is None:
-        return _blocks(request, session, staff, message_of(_NO_CARD), 404)
+        return _blocks(request, session, staff, message_of(_no_card()), 404)
     limits.block(session, holder.id, days=days, note=note, by=staff.actor)
     return RedirectResponse(f"{PAGE}/blocks", status_code=303)
 
 
-_NO_CARD = NotFound("card_unknown", N_("没有找到这张就诊卡，或者号码对应多份档案，请先核对档案。"))
+def _no_card() -> NotFound:
+    return NotFound("card_unknown", N_("没有找到这张就诊卡，或者号码对应多份档案，请先核对档案。"))
 
 
 @router.post("/blocks/{block_id}/lift")
@@ -203,7 +204,7 @@ def save(
             wanted[each] = int(typed)
         wanted["remind_at"] = time.fromisoformat(remind_at)
     except ValueError:
-        return _settings(request, session, message_of(_NOT_A_NUMBER), 422)
+        return _settings(request, session, message_of(_not_a_number()), 422)
     try:
         settled.change(session, wanted, by=staff.actor, names=LABELS)
     except XinglinError as refusal:
@@ -211,7 +212,8 @@ def save(
     return RedirectResponse(f"{PAGE}/settings", status_code=303)
 
 
-_NOT_A_NUMBER = Invalid("registration.not_a_number", N_("请填写整数和时间。"))
+def _not_a_number() -> Invalid:
+    return Invalid("registration.not_a_number", N_("请填写整数和时间。"))
 
 
 @router.get("/new")
@@ -245,7 +247,7 @@ def book(
     """At the window, by the patient's card; limits on phones do not hold here."""
     holder = by_card(session, card)
     if holder is None:
-        return _new(request, session, department, message_of(_NO_CARD), 404)
+        return _new(request, session, department, message_of(_no_card()), 404)
     wish = service.HoldWish(
         clinic_session_id=clinic,
         person_id=holder.id,

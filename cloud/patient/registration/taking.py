@@ -26,22 +26,16 @@ OPEN_AT_HIS = "registration.open_at_his"
 
 def take_offer(session: Session, entry_id: uuid.UUID, *, account_id: uuid.UUID, key: str) -> Booking:
     """The number that was offered becomes a booking to be paid. Raises `NotFound`, `Conflict` (too late, limits)."""
-    session.execute(select(WaitingEntry.id).where(WaitingEntry.id == entry_id).with_for_update())
+    stands = session.scalar(select(WaitingEntry).where(WaitingEntry.id == entry_id).with_for_update())
     known = session.scalar(select(Booking).where(Booking.key == key))
-    if known is not None:
-        return known
+    if known is not None and stands is not None:
+        return service.same_as_wished(session, known, _wish(stands, account_id, key))
     entry = waiting.locked_offer(session, entry_id, account_id)
     limits.take_turn(session, entry.person_id)
     clinic = service.bookable(session, entry.clinic_session_id)
     limits.check(session, entry.person_id, clinic, by_phone=True)
     number = waiting.offered_number(session, entry)
-    wish = service.HoldWish(
-        clinic_session_id=clinic.id,
-        person_id=entry.person_id,
-        account_id=account_id,
-        by=f"account:{account_id}",
-        key=key,
-    )
+    wish = _wish(entry, account_id, key)
     booking_id = new_id()
     until = clock.now() + timedelta(seconds=settled.of(session).hold_s)
     taken = numbers.take_offered(session, number.id, entry.id, booking_id, until=until) if number else None
@@ -49,6 +43,16 @@ def take_offer(session: Session, entry_id: uuid.UUID, *, account_id: uuid.UUID, 
         raise Conflict("registration.offer_over", N_("保留时间已过，号已让给下一位候补。"))
     waiting.taken(session, entry)
     return service.begin_booking(session, wish, clinic, taken, booking_id, entry.person_id)
+
+
+def _wish(entry: WaitingEntry, account_id: uuid.UUID, key: str) -> service.HoldWish:
+    return service.HoldWish(
+        clinic_session_id=entry.clinic_session_id,
+        person_id=entry.person_id,
+        account_id=account_id,
+        by=f"account:{account_id}",
+        key=key,
+    )
 
 
 def taken_by(session: Session, entry: WaitingEntry) -> Booking | None:
