@@ -40,7 +40,7 @@ FILTERS = {
     "stuck": N_("退款待人工处理"),
 }
 
-navigation.add(N_("交易查询"), PAGE, permission="money.read", group=N_("收费"), position=640, key="g Y")
+navigation.add(N_("交易查询"), PAGE, permission="money.read", group=N_("收费"), position=640, key="g 1")
 
 
 @router.get("")

@@ -32,7 +32,7 @@ Executor = Annotated[CurrentStaff, Depends(require("charge.execute"))]
 Collector = Annotated[CurrentStaff, Depends(require("money.collect"))]
 Code = Annotated[str, Form(max_length=64)]
 
-navigation.add(N_("执行登记"), PAGE, permission="charge.execute", group=N_("窗口"), position=606, key="g O")
+navigation.add(N_("执行登记"), PAGE, permission="charge.execute", group=N_("窗口"), position=606, key="g L")
 navigation.add(N_("已执行未缴费"), OWED, permission="money.collect", group=N_("窗口"), position=607, key="g U")
 
 
