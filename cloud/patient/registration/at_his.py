@@ -34,6 +34,8 @@ LEASE = timedelta(seconds=60)
 BY = "his"
 OTHER_NUMBERS = 8
 """So many numbers of a session are tried when the HIS's windows have sold those we took."""
+NOT_SET_UP = "no_his"
+"""Settings that were lost say nothing of the numbers: what the HIS holds it holds still, so it is asked later."""
 LATE_LOCK = timedelta(seconds=60)
 """After which a lock whose answer was lost counts as never having come."""
 
@@ -67,7 +69,7 @@ def step(begin: Begin, booking_id: uuid.UUID, port: HisPort | None = None) -> No
     try:
         stand = _ask(claimed, port or his.port())
     except Refused as refusal:
-        if refusal.permanent:
+        if refusal.permanent and refusal.code != NOT_SET_UP:
             with begin() as session:
                 _refused(session, claimed, refusal.code)
         else:
