@@ -9,7 +9,8 @@ from cloud.billing import paying, refunding, settling
 from cloud.billing.model import PURPOSE, BillPayment, BillPaymentState, BillRefund, BillRefundState
 from cloud.kit.events import on
 from cloud.kit.jobs import Begin, job
-from cloud.payments.events import PaymentClosed, PaymentSettled, RefundArrived
+from cloud.payments import dropping
+from cloud.payments.events import PaymentClosed, PaymentSettled, RefundArrived, RefundDropped
 from cloud.payments.model import Payment, PaymentState, Refund, RefundState
 
 
@@ -31,6 +32,13 @@ def refund_arrived(session: Session, event: RefundArrived) -> None:
     row = refunding.of_refund(session, event.aggregate_id) if event.purpose == PURPOSE else None
     if row is not None:
         refunding.arrived(session, row.id)
+
+
+@on(RefundDropped, "billing.refund_dropped")
+def refund_dropped(session: Session, event: RefundDropped) -> None:
+    row = refunding.of_refund(session, event.aggregate_id) if event.purpose == PURPOSE else None
+    if row is not None:
+        refunding.dropped(session, row.id, by=event.by, reason=event.reason)
 
 
 @job("billing.sweep", own_transactions=True, every="*/5 * * * *")
@@ -64,3 +72,12 @@ def sweep(begin: Begin, **_: object) -> None:
                 refunding.arrived(session, refund_id)
             else:
                 refunding.dropped(session, refund_id, by="system", reason="refund dropped")
+
+
+def _lets_drop(session: Session, refund: Refund) -> bool:
+    """Items can be owed again; money of a bill that could not be paid with it has nothing to go back to."""
+    row = refunding.of_refund(session, refund.id)
+    return row is not None and row.state == BillRefundState.ASKED
+
+
+dropping.lets_drop(PURPOSE, _lets_drop)

@@ -54,3 +54,17 @@ class RefundStuck(Event):
     purpose: str
     subject_id: uuid.UUID
     fen: int
+
+
+@event_type
+@dataclass(frozen=True, kw_only=True)
+class RefundDropped(Event):
+    """A person gave it up before any money had moved; what it was for is as it was before it was asked."""
+
+    type: ClassVar[str] = "payments.refund_dropped"
+    payment_id: uuid.UUID
+    purpose: str
+    subject_id: uuid.UUID
+    fen: int
+    by: str
+    reason: str

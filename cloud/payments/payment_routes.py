@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.kit import clock
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import NotFound, Unavailable
-from cloud.payments import asking, finding, refunds, wording
+from cloud.payments import asking, dropping, finding, refunds, wording
 from cloud.payments.contract import Unknown
 from cloud.payments.finding import PAGE_SIZE, Wanted
 from cloud.payments.model import UNSETTLED, Payment, Refund
@@ -79,7 +79,13 @@ def one(request: Request, session: Transaction, staff: Reader, payment_id: uuid.
     told = finding.told(session, payment)
     actors = [each.by for each in told.refunds] + [each.closed_by for each in told.refunds]
     actors += [each.printed_by for each in told.receipts]
-    context = {"told": told, "words": wording, "names": names_of(session, actors), "unsettled": UNSETTLED}
+    context = {
+        "told": told,
+        "words": wording,
+        "names": names_of(session, actors),
+        "unsettled": UNSETTLED,
+        "droppable": {each.id for each in told.refunds if dropping.can_drop(session, each, payment)},
+    }
     return render(request, "payments/payment.html", context)
 
 
@@ -117,6 +123,20 @@ def pay_out(staff: Refunder, refund_id: uuid.UUID, reason: Reason = "") -> Respo
     except Unknown as unknown:
         raise Unavailable(
             "refund.no_answer", N_("支付渠道没有应答，无法确认钱是否已退，暂不能退现金，请稍后再试。")
+        ) from unknown
+    return RedirectResponse(f"{PAGE}/{payment_id}", status_code=303)
+
+
+@router.post("/refunds/{refund_id}/drop")
+def drop(staff: Refunder, refund_id: uuid.UUID, reason: Reason = "") -> Response:
+    """Not to be paid back after all; only while the channel knows nothing of it."""
+    with begin() as session:
+        payment_id = _payment_of(session.get(Refund, refund_id))
+    try:
+        dropping.drop(begin, refund_id, by=staff.actor, reason=reason)
+    except Unknown as unknown:
+        raise Unavailable(
+            "refund.no_answer", N_("支付渠道没有应答，无法确认钱是否已退，暂不能撤销，请稍后再试。")
         ) from unknown
     return RedirectResponse(f"{PAGE}/{payment_id}", status_code=303)
 

@@ -17,6 +17,9 @@ CLOSING_AFTER = timedelta(seconds=60)
 PAYING_WAIT = timedelta(seconds=30)
 UNKNOWN_WAIT_S = (5, 15, 30, 60, 120, 300)
 REFUND_BACK_OFF_S = (15, 60, 120, 300, 900, 1800, 3600)
+DROP_AFTER = timedelta(minutes=10)
+"""A call of ours whose end nobody knows may still reach the channel so long; only then does "unknown here" mean that no
+money will move."""
 ABSENT_MARGIN = timedelta(seconds=90)
 """How long after its end a signed page that the channel does not know counts as payable."""
 NOTICE_WINDOW = timedelta(minutes=5)

@@ -45,6 +45,13 @@ CASE_KINDS = {
     "refund_outside": (N_("在渠道后台直接退的款"), N_("已记账，不会重复退款；请补登业务原因。")),
     "refunded_twice": (N_("已退现金，渠道又退了款"), N_("联系患者追回其中一笔。")),
     "dropped_refund_done": (N_("已放弃的退款，渠道却退了"), N_("核对后补登。")),
+    "charge_changed_after_payment": (N_("HIS 改了已缴费的账单"), N_("核对后先退费，再请 HIS 重开账单。")),
+    "charge_voided_after_payment": (N_("HIS 作废了已缴费的账单"), N_("核对后给患者退费。")),
+    "charge_changed_after_execution": (N_("HIS 改了已执行的账单"), N_("与执行科室核对，由 HIS 补开或冲销差额。")),
+    "charge_voided_after_execution": (N_("HIS 作废了已执行的账单"), N_("与执行科室核对是否确已执行，再决定收费。")),
+    "charge_paid_twice": (N_("账单已在本院缴费，HIS 窗口又收了一次"), N_("联系患者，退还其中一笔。")),
+    "void_charge_paid": (N_("账单已作废，HIS 窗口仍收了费"), N_("请 HIS 窗口退还患者。")),
+    "executed_after_refund": (N_("已退费的项目在 HIS 执行了"), N_("联系患者补缴，或请执行科室说明。")),
 }
 DIFFERENCE_KINDS = {
     "channel_only": N_("渠道有，本院没有（长款）"),

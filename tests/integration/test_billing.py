@@ -13,11 +13,11 @@ from sqlalchemy.exc import DBAPIError
 
 from cloud.billing import execution, intake, paying, policy, record, refunding, settling
 from cloud.billing.intake import ItemIn
-from cloud.billing.model import Allocation, BillPayment, Charge
+from cloud.billing.model import Allocation, BillPayment, BillRefund, Charge
 from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid, NotFound
-from cloud.payments import service
+from cloud.payments import dropping, service
 from cloud.payments.contract import Evidence
 from cloud.payments.model import Payment, Refund
 from tests.support import bills
@@ -501,18 +501,36 @@ def test_a_refund_shows_how_far_it_is(cashiers: Cashiers, wang: uuid.UUID) -> No
 
 
 def test_a_refund_given_up_leaves_its_items_as_they_were(cashiers: Cashiers, wang: uuid.UUID) -> None:
-    charge_id = bills.arisen(wang, 700)
+    charge_id = bills.arisen(wang, 100)
     bills.paid(cashiers, [charge_id])
     asked = bills.asked_back(charge_id)
-    with begin() as session, pytest.raises(Conflict, match="not_dropped"):
-        refunding.dropped(session, asked, by="staff:1", reason="患者改主意")
     with begin() as session:
-        session.execute(update(Refund).values(state="dropped", ask_at=None))
-    bills.sweep(1)
+        refund_id = session.get_one(BillRefund, asked).refund_id
+        with pytest.raises(Conflict, match="not_dropped"):
+            refunding.dropped(session, asked, by="staff:1", reason="不退了")
+    assert refund_id is not None
+    dropping.drop(begin, refund_id, by=bills.CASHIER, reason="患者改主意了")
+    work("billing")
     assert bills.states(charge_id) == "paid: paid"
+    with begin() as session:
+        assert [each.stage for each in refunding.refunds_of(session, charge_id)] == ["dropped"]
+    assert bills.heard("billing.refund_dropped") == 1
     bills.asked_back(charge_id)
     bills.sweep()
-    assert (bills.states(charge_id), payments.ledger()) == ("paid: refunded", 0)
+    assert bills.states(charge_id) == "paid: refunded"
+    assert cashiers.wechat.book.totals()["refunds"] == 1
+
+
+def test_money_that_goes_back_by_itself_is_never_dropped(cashiers: Cashiers, wang: uuid.UUID) -> None:
+    charge_id = bills.arisen(wang, 100, number="GONE-1")
+    payment_id = bills.begun([charge_id])
+    with begin() as session:
+        settling.paid_elsewhere(session, "his", "GONE-1", at=clock.now(), receipt="R1", by="his")
+    bills.settled(cashiers, payment_id)
+    with begin() as session:
+        refund = session.scalars(select(Refund).where(Refund.payment_id == payment_id)).one()
+    with pytest.raises(Conflict, match="not_droppable"):
+        dropping.drop(begin, refund.id, by=bills.CASHIER, reason="不退了")
 
 
 def test_a_refund_wants_a_reason_and_items_of_this_bill(cashiers: Cashiers, wang: uuid.UUID) -> None:

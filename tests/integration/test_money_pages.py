@@ -10,7 +10,7 @@ from sqlalchemy import select
 from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.ids import new_id
-from cloud.payments import cash, days, reconciling
+from cloud.payments import cash, days, dropping, reconciling
 from cloud.payments.drawers_model import CashShift
 from cloud.payments.model import BillDifference, PaymentCase
 from tests.support import paying
@@ -100,6 +100,23 @@ def test_a_stuck_refund_is_paid_out_by_the_cashier_and_its_case_is_over(cashiers
         assert case.closed_at is not None
     assert cashier.post(f"/staff/payments/refunds/{refund_id}/pay-out", {"reason": "再来一次"}).status_code == 409
     assert cashier.post(f"/staff/payments/refunds/{new_id()}/pay-out", {"reason": "没有"}).status_code == 404
+
+
+def test_a_refund_is_dropped_on_its_page_with_a_reason(
+    cashiers: Cashiers, cashier: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment_id = paying.paid(cashiers, 1500)
+    refund_id = paying.refund(payment_id, 700)
+    page = f"/staff/payments/{payment_id}"
+    assert "撤销退款" not in cashier.get(page).text  # nobody lets refunds of this purpose go
+    assert cashier.post(f"/staff/payments/refunds/{refund_id}/drop", {"reason": "开错单"}).status_code == 409
+    monkeypatch.setitem(dropping._lets, "test", lambda _session, _refund: True)
+    assert "撤销退款" in cashier.get(page).text
+    assert cashier.post(f"/staff/payments/refunds/{refund_id}/drop", {"reason": " "}).status_code == 422
+    cashier.get(page)
+    shown = cashier.post(f"/staff/payments/refunds/{refund_id}/drop", {"reason": "开错单"})
+    assert "已放弃" in shown.text
+    assert paying.state_of(refund_id) == "dropped"
 
 
 def test_a_difference_is_closed_with_a_reason_by_the_accountant_and_the_day_after_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -15,8 +16,8 @@ from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.events import StoredEvent
-from cloud.payments import arrivals, refunds
-from cloud.payments.contract import RefundStand, RefundStanding
+from cloud.payments import arrivals, dropping, refunds
+from cloud.payments.contract import RefundStand, RefundStanding, Unknown
 from cloud.payments.model import Payment, Refund
 from tests.support import paying
 from tests.support.cashiers import Cashiers, running
@@ -240,3 +241,127 @@ def test_a_refund_of_another_amount_than_asked_is_no_refund_of_ours(cashiers: Ca
         arrivals.settle_refund(session, "wechat", number, own, RefundStand(RefundStanding.DONE, 70), by="notice")
     assert paying.state_of(refund_id) == "waiting"
     assert paying.cases() == ["refund_amount"]
+
+
+# ---------------------------------------------------------------------- given up before money moved
+
+
+@pytest.fixture
+def lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slice of the tests' purpose lets its refunds be given up."""
+    monkeypatch.setitem(dropping._lets, "test", lambda _session, _refund: True)
+
+
+def drop(refund_id: uuid.UUID, reason: str = "退错项目") -> None:
+    dropping.drop(begin, refund_id, by="staff:1", reason=reason)
+
+
+@pytest.mark.parametrize("channel", ["wechat", "alipay"])
+def test_a_refund_that_the_channel_never_heard_of_is_dropped_and_its_amount_is_free(
+    cashiers: Cashiers, channel: str, lets_go: None
+) -> None:
+    payment_id = paying.paid(cashiers, 1500, channel)
+    refund_id = paying.refund(payment_id, 1500)
+    with pytest.raises(Invalid, match="reason"):
+        drop(refund_id, " ")
+    drop(refund_id)
+    assert paying.state_of(refund_id) == "dropped"
+    with pytest.raises(Conflict, match="not_droppable"):
+        drop(refund_id)
+    paying.sweep(2)
+    assert getattr(cashiers, channel).book.totals()["refunds"] == 0
+    paying.refund(payment_id, 1500)
+    paying.sweep(3)
+    assert (paying.ledger(channel), getattr(cashiers, channel).book.totals()["refunds"]) == (0, 1)
+
+
+def test_only_what_its_slice_lets_go_is_dropped(cashiers: Cashiers) -> None:
+    refund_id = paying.refund(paying.paid(cashiers), 700)
+    with pytest.raises(Conflict, match="not_droppable"):
+        drop(refund_id)
+    assert paying.state_of(refund_id) == "waiting"
+
+
+def test_a_call_that_may_still_arrive_keeps_a_refund_from_being_dropped(
+    cashiers: Cashiers, monkeypatch: pytest.MonkeyPatch, lets_go: None
+) -> None:
+    refund_id = paying.refund(paying.paid(cashiers), 700)
+
+    def lost(*_: object) -> RefundStand:
+        raise Unknown("timeout")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloud.payments.channels.wechat_v3.WechatV3.refund", lost)
+        refunds.step(begin, refund_id)
+    with pytest.raises(Conflict, match="asked_lately"):
+        drop(refund_id)
+    paying.hurry()  # long ago now
+    drop(refund_id)
+    assert paying.state_of(refund_id) == "dropped"
+
+
+def test_a_refund_that_the_channel_has_after_all_is_booked_instead_of_dropped(
+    cashiers: Cashiers, lets_go: None
+) -> None:
+    payment_id = paying.paid(cashiers)
+    cashiers.wechat.book.set_chaos({"refund_unknown": 1.0, "notice_lost": 1.0})
+    refund_id = paying.refund(payment_id, 700)
+    paying.sweep(1)
+    paying.hurry()
+    with pytest.raises(Conflict, match="arrived"):
+        drop(refund_id)
+    paying.sweep(3)
+    assert (paying.state_of(refund_id), paying.ledger()) == ("done", 800)
+
+
+def test_a_refund_that_failed_at_the_channel_is_not_dropped(cashiers: Cashiers, lets_go: None) -> None:
+    cashiers.wechat.book.set_chaos({"refund_failed": 1.0})
+    refund_id = paying.refund(paying.paid(cashiers), 700)
+    paying.sweep(2)
+    paying.hurry()
+    with pytest.raises(Conflict, match="at_channel"):
+        drop(refund_id)
+    assert paying.state_of(refund_id) == "stuck"
+
+
+def test_a_channel_that_does_not_answer_keeps_the_refund(
+    cashiers: Cashiers, monkeypatch: pytest.MonkeyPatch, lets_go: None
+) -> None:
+    refund_id = paying.refund(paying.paid(cashiers), 700)
+
+    def silent(*_: object) -> RefundStand:
+        raise Unknown("timeout")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloud.payments.channels.wechat_v3.WechatV3.refund_query", silent)
+        with pytest.raises(Unknown):
+            drop(refund_id)
+    assert paying.state_of(refund_id) == "waiting"
+
+
+def test_dropping_and_refunding_at_the_same_moment_one_wins(cashiers: Cashiers, lets_go: None) -> None:
+    """The money moves and the refund is done, or it does not and the refund is dropped: never both, never neither."""
+    ends = Counter[str]()
+    for round_ in range(12):
+        refund_id = paying.refund(paying.paid(cashiers, 100), 100)
+        told: list[str] = []
+
+        def gives_up(refund_id: uuid.UUID = refund_id, told: list[str] = told) -> None:
+            try:
+                drop(refund_id)
+                told.append("dropped")
+            except Conflict as refusal:
+                told.append(refusal.code)
+
+        crew = [threading.Thread(target=refunds.step, args=(begin, refund_id)), threading.Thread(target=gives_up)]
+        for each in crew if round_ % 2 else reversed(crew):
+            each.start()
+        for each in crew:
+            each.join()
+        paying.sweep(1)
+        state = paying.state_of(refund_id)
+        assert (state == "dropped") == (told == ["dropped"])
+        ends[state] += 1
+    assert set(ends) <= {"done", "dropped"}
+    assert cashiers.wechat.book.totals()["refunds"] == ends["done"]
+    assert paying.cases() == []
