@@ -18,9 +18,19 @@ settings.register_profile("xinglin", deadline=None, suppress_health_check=[Healt
 settings.load_profile("xinglin")
 
 
+LONGEST_FIRST = ("tests/journeys/test_morning_smoke.py", "tests/journeys/", "tests/browser/", "tests/integration/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The journeys first: a file is one worker's, and the longest at the end would leave the other worker idle."""
-    items.sort(key=lambda item: "tests/journeys/" not in item.path.as_posix())
+    """The longest files first: a file is one worker's, and a long one at the end would leave the others idle.
+
+    (xdist would put files with few tests last, which are the longest: `./xinglin test` forbids it.)
+    """
+    items.sort(key=lambda item: _turn(item.path.as_posix()))
+
+
+def _turn(path: str) -> int:
+    return next((turn for turn, folder in enumerate(LONGEST_FIRST) if folder in path), len(LONGEST_FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def test(arguments: list[str]) -> int:
     """The tests, three workers (half of what they do is waiting for processes and pages, so two leave two cores idle);
     with arguments of your own, just those (no workers unless you say -n)."""
     system.ensure()
-    chosen = arguments or ["-n", "3", "--dist", "loadfile", "-m", "not slow"]
+    chosen = arguments or ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not slow"]
     return run(sys.executable, "-m", "pytest", *chosen)
 
 

@@ -314,7 +314,7 @@ def test_notices_come_over_http_without_a_cookie(cashiers: Cashiers) -> None:
         answer = visitor.post("/pay/notice/wechat", content=body, headers=headers)
         assert answer.status_code == 204
         assert visitor.post("/pay/notice/wechat", content=b"<xml/>").status_code == 401
-        assert visitor.post("/pay/notice/nobody", content=b"").status_code == 503
+        assert visitor.post("/pay/notice/nobody", content=b"").status_code == 404
     assert paying.payment(payment_id).state == "paid"
 
 

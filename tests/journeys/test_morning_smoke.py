@@ -113,7 +113,7 @@ def test_a_demo_ends_everything_it_started_also_when_it_is_killed(tmp_path: Path
     with _demo(folder) as process:
         assert len(_parts(folder)) >= 12
         process.send_signal(signal.SIGKILL)
-        eventually(lambda: not _parts(folder), within_s=30, what="every part has ended")
+        eventually(lambda: not _parts(folder), within_s=90, what="every part has ended")
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the ties of processes are Linux's")
