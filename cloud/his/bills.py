@@ -26,8 +26,8 @@ def concerned(session: Session, payment: Payment, refund: Refund | None) -> Subj
         concerns = tuple(Concern(each.number) for each in charges if each.source == SOURCE)
         return Subject(charges[0].person_id, concerns) if charges else None
     below = refunding.of_refund(session, refund.id)
-    if below is None:  # money that goes back by itself: nothing was bought with it
-        return concerned_person(session, payment)
+    if below is None:  # money that goes back by itself
+        return _not_bought(session, payment)
     lines = session.execute(
         select(Charge, ChargeItem.line)
         .join(ChargeItem, ChargeItem.charge_id == Charge.id)
@@ -39,10 +39,12 @@ def concerned(session: Session, payment: Payment, refund: Refund | None) -> Subj
     return Subject(lines[0][0].person_id, concerns) if lines else None
 
 
-def concerned_person(session: Session, payment: Payment) -> Subject | None:
-    """Whose bills they were, without naming them."""
-    found = concerned(session, payment, None)
-    return Subject(found.person_id) if found is not None else None
+def _not_bought(session: Session, payment: Payment) -> Subject | None:
+    """The bills that the payment was said to be for and did not pay: paid elsewhere meanwhile, changed, taken back."""
+    wanted = [each.charge_id for each in settling.lines_of(session, payment.subject_id)]
+    charges = list(session.scalars(select(Charge).where(Charge.id.in_(wanted)).order_by(Charge.number)))
+    left = tuple(Concern(each.number) for each in charges if each.source == SOURCE and each.payment_id != payment.id)
+    return Subject(charges[0].person_id, left) if charges else None
 
 
 def items_executed(session: Session, event: ItemsExecuted) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cloud.kit.db import Base, Identified
+from cloud.kit.db import Base, Created, Identified
 from cloud.lis.reports.model import Report
 from cloud.payments.model import LedgerEntry
 
@@ -143,6 +143,32 @@ class HisMoneyDay(Identified, Base):
     our_refunded_fen: Mapped[int] = mapped_column(BigInteger)
     differences: Mapped[list[Any]]
     """One for each number that is not alike: what, number, the HIS's fen, ours."""
+
+
+class HisMoneyDifference(Identified, Created, Base):
+    """One number that the HIS's books and our ledger do not have alike: one ticket, however often it is read.
+
+    It ends by itself when a later reading finds the books alike (``system``), and comes back if that changes; what a
+    person closed with a reason stays closed.
+    """
+
+    __tablename__ = "his_money_difference"
+    __table_args__ = (
+        UniqueConstraint("kind", "number", name="uq_his_money_difference"),
+        Index("ix_his_money_difference_day", "day"),
+        Index("ix_his_money_difference_open", "day", postgresql_where=text("closed_at IS NULL")),
+    )
+
+    day: Mapped[date]
+    kind: Mapped[str] = mapped_column(String(10))
+    """missing, amount or strange."""
+    number: Mapped[str]
+    """Of the payment or of the refund."""
+    his_fen: Mapped[int | None] = mapped_column(BigInteger)
+    our_fen: Mapped[int | None] = mapped_column(BigInteger)
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None]
+    closed_why: Mapped[str | None]
 
 
 class HisPeer(Base):

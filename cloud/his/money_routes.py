@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import date, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy import select
 from starlette.responses import RedirectResponse, Response
 
 from cloud.config import settings
-from cloud.his import reconciling
-from cloud.his.model import HisMoneyDay, OutgoingState
+from cloud.his import differences, reconciling
+from cloud.his.model import HisMoneyDay, HisMoneyDifference, OutgoingState
 from cloud.kit import clock
 from cloud.kit.db import Transaction
 from cloud.kit.errors import NotFound
 from cloud.kit.jobs import enqueue
+from cloud.staff import worklist
 from cloud.staff.access import CurrentStaff, require
+from cloud.staff.naming import names_of
 from cloud.web import navigation
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
@@ -27,14 +30,24 @@ router = APIRouter(prefix=PAGE)
 
 Reader = Annotated[CurrentStaff, Depends(require("money.read"))]
 Accountant = Annotated[CurrentStaff, Depends(require("money.reconcile"))]
+Reason = Annotated[str, Form(max_length=200)]
 
 navigation.add(N_("HIS 对账"), PAGE, permission="money.read", group=N_("收费"), position=665, key="g H")
+worklist.add(
+    N_("HIS 对账差异待处理"),
+    N_("HIS 的账与本院账本不一致的流水"),
+    PAGE,
+    permission="money.read",
+    position=665,
+    count=differences.open_count,
+    urgent=True,
+)
 
 DIFFERENCES = {
-    reconciling.MISSING: (N_("HIS 没有入账"), "bad"),
-    reconciling.AMOUNT: (N_("金额不同"), "bad"),
-    reconciling.STRANGE: (N_("本院没有这一笔"), "bad"),
-    reconciling.OTHER_DAY: (N_("HIS 记在另一天"), "warn"),
+    differences.MISSING: (N_("HIS 没有入账"), "bad"),
+    differences.AMOUNT: (N_("金额不同"), "bad"),
+    differences.STRANGE: (N_("本院没有这一笔"), "bad"),
+    differences.OTHER_DAY: (N_("HIS 记在另一天"), "warn"),
 }
 REPORTS = {
     None: (N_("尚未报送"), "warn"),
@@ -50,8 +63,10 @@ def money_days(request: Request, session: Transaction, staff: Reader, until: str
     """Two weeks, newest first."""
     today = clock.today()
     last = min(clock.typed_day(until) or today, today)
+    found = reconciling.days(session, until=last, count=SPAN)
     context = {
-        "found": reconciling.days(session, until=last, count=SPAN),
+        "found": found,
+        "open": differences.open_of_days(session, [each.day for each in found]),
         "connected": settings().his_host,
         "last": last,
         "today": today,
@@ -66,7 +81,12 @@ def money_day(request: Request, session: Transaction, staff: Reader, day: str) -
     wanted = _day(day)
     ours = reconciling.ledger_of(session, wanted)
     rows = reconciling.days(session, until=wanted, count=1)
+    tickets = differences.of_day(session, wanted)
+    numbers = [each.number for each in tickets]
     context = {
+        "tickets": tickets,
+        "payments": reconciling.payments_of(session, numbers),
+        "names": names_of(session, [each.closed_by for each in tickets]),
         "day": wanted,
         "row": rows[0] if rows else None,
         "books": session.scalar(select(HisMoneyDay).where(HisMoneyDay.day == wanted)),
@@ -90,6 +110,16 @@ def tell_again(session: Transaction, staff: Accountant, day: str) -> Response:
     """What the HIS refused or has not booked goes out once more, under its own numbers."""
     reconciling.tell_again(session, _day(day), by=staff.actor)
     return RedirectResponse(f"{PAGE}/{day}", status_code=303)
+
+
+@router.post("/differences/{difference_id}/close/now")
+def close(session: Transaction, staff: Accountant, difference_id: uuid.UUID, reason: Reason = "") -> Response:
+    """What it was is known; nothing is booked by it."""
+    found = session.get(HisMoneyDifference, difference_id)
+    if found is None:
+        raise NotFound("difference.unknown", N_("没有这条差异。"))
+    differences.close(session, difference_id, by=staff.actor, why=reason)
+    return RedirectResponse(f"{PAGE}/{found.day}", status_code=303)
 
 
 def _day(text: str) -> date:

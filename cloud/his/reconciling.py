@@ -6,6 +6,8 @@ money or changes the ledger.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -15,7 +17,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from cloud.his import outbox
+from cloud.his import differences, outbox
+from cloud.his.differences import AMOUNT, MISSING, OTHER_DAY, STRANGE
 from cloud.his.model import HisMoneyDay, HisOutbox, OutgoingState
 from cloud.his.port import MoneyLine, Refused, Unknown, port
 from cloud.kit import clock
@@ -27,9 +30,6 @@ from cloud.kit.live import announce
 from cloud.payments.model import LedgerEntry, Payment, Refund
 
 log = structlog.get_logger(__name__)
-
-MISSING, AMOUNT, STRANGE, OTHER_DAY = "missing", "amount", "strange", "other_day"
-"""Ours alone; another amount; the HIS's alone; the HIS booked it under another day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def read_day(begin: Begin, day: date) -> HisMoneyDay | None:
         return None
     with begin() as session:
         ours = ledger_of(session, day)
-        differences = compare(ours, theirs)
-        for each in differences:
+        found = compare(ours, theirs)
+        for each in found:
             if each["what"] == STRANGE and _known_elsewhere(session, str(each["number"])):
                 each["what"] = OTHER_DAY
         values = {
@@ -98,16 +98,17 @@ def read_day(begin: Begin, day: date) -> HisMoneyDay | None:
             "our_count": len(ours),
             "our_paid_fen": sum(each.fen for each in ours if each.fen > 0),
             "our_refunded_fen": -sum(each.fen for each in ours if each.fen < 0),
-            "differences": differences,
+            "differences": found,
         }
+        differences.keep(session, day, found, over=day < clock.today())
         statement = insert(HisMoneyDay).values(id=new_id(), day=day, **values)
         row = session.scalars(
             statement.on_conflict_do_update(index_elements=["day"], set_=values).returning(HisMoneyDay),
             execution_options={"populate_existing": True},
         ).one()
         announce(session, "his")
-    if differences:
-        log.error("his_books_differ", day=str(day), differences=len(differences))
+    if found:
+        log.error("his_books_differ", day=str(day), differences=len(found))
     return row
 
 
@@ -223,3 +224,10 @@ def _known_elsewhere(session: Session, number: str) -> bool:
         refund.where(Refund.number == number)
     )
     return session.scalar(mine.limit(1)) is not None
+
+
+def payments_of(session: Session, numbers: Sequence[str]) -> dict[str, uuid.UUID]:
+    """The payment behind each number, of a payment or of a refund; those that are not ours are left out."""
+    refunds = select(Refund.number, Refund.payment_id).where(Refund.number.in_(numbers))
+    mine = select(Payment.number, Payment.id).where(Payment.number.in_(numbers)).union_all(refunds)
+    return {row.number: row.id for row in session.execute(mine)}

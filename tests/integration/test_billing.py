@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from cloud.billing import execution, intake, paying, policy, record, refunding, settling
 from cloud.billing.intake import ItemIn
 from cloud.billing.model import Allocation, BillPayment, BillRefund, Charge
+from cloud.his import bills as his_bills
 from cloud.kit import clock
 from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid, NotFound
@@ -531,6 +532,22 @@ def test_money_that_goes_back_by_itself_is_never_dropped(cashiers: Cashiers, wan
         refund = session.scalars(select(Refund).where(Refund.payment_id == payment_id)).one()
     with pytest.raises(Conflict, match="not_droppable"):
         dropping.drop(begin, refund.id, by=bills.CASHIER, reason="不退了")
+
+
+def test_the_his_hears_which_bill_its_money_did_not_pay(cashiers: Cashiers, wang: uuid.UUID) -> None:
+    kept, gone = bills.arisen(wang, 100, number="KEPT-1"), bills.arisen(wang, 70, number="GONE-2")
+    payment_id = bills.begun([kept, gone])
+    with begin() as session:
+        settling.paid_elsewhere(session, "his", "GONE-2", at=clock.now(), receipt="R1", by="his")
+    bills.settled(cashiers, payment_id)
+    with begin() as session:
+        payment = session.get_one(Payment, payment_id)
+        refund = session.scalars(select(Refund).where(Refund.payment_id == payment_id)).one()
+        paid, back = his_bills.concerned(session, payment, None), his_bills.concerned(session, payment, refund)
+    assert paid is not None
+    assert back is not None
+    assert [each.number for each in paid.concerns] == ["GONE-2", "KEPT-1"]
+    assert ([each.number for each in back.concerns], refund.fen) == (["GONE-2"], 70)
 
 
 def test_a_refund_wants_a_reason_and_items_of_this_bill(cashiers: Cashiers, wang: uuid.UUID) -> None:

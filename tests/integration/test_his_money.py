@@ -11,10 +11,11 @@ from sqlalchemy import func, select, text
 
 from cloud.app import load_slices
 from cloud.config import settings
-from cloud.his import delivery, hl7_port, reconciling, reporting
+from cloud.his import delivery, differences, hl7_port, reconciling, reporting
 from cloud.his.model import HisMoneyDay, HisOutbox, HisPeer, OutgoingState
 from cloud.kit import clock
 from cloud.kit.db import begin
+from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.ids import new_id
 from cloud.payments import cash, drawers, refunds
 from cloud.payments.model import LedgerEntry
@@ -26,6 +27,7 @@ from tests.support.site import hire_cast, running_site
 
 pytestmark = [pytest.mark.req("HIS-1"), pytest.mark.req("PAY-6")]
 CASHIER = "staff:cashier"
+TABLES = "payment, his_outbox, his_peer, his_money_day, his_money_difference, cash_shift"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def his(hospital: HisReceiver) -> HisReceiver:
     hospital.book.money.clear()
     hospital.temper.clear()
     with begin() as session:
-        session.execute(text("TRUNCATE payment, his_outbox, his_peer, his_money_day, cash_shift CASCADE"))
+        session.execute(text(f"TRUNCATE {TABLES} CASCADE"))
         drawers.open_shift(session, by=CASHIER, opening_fen=100_000)
     return hospital
 
@@ -146,10 +148,55 @@ def test_what_is_not_alike_is_named_line_by_line(his: HisReceiver) -> None:
     his.book.money["NOT-OURS"] = type(strange)("NOT-OURS", 900, "cash", strange.at, "")
     found = {each["number"]: (each["what"], each["his_fen"], each["our_fen"]) for each in books().differences}
     assert found == {
-        numbers[100]: (reconciling.MISSING, None, 100),
-        numbers[200]: (reconciling.AMOUNT, 250, 200),
-        "NOT-OURS": (reconciling.STRANGE, 900, None),
+        numbers[100]: (differences.MISSING, None, 100),
+        numbers[200]: (differences.AMOUNT, 250, 200),
+        "NOT-OURS": (differences.STRANGE, 900, None),
     }
+
+
+def test_a_difference_is_one_ticket_that_a_person_closes_with_a_reason(his: HisReceiver) -> None:
+    for fen in (100, 200):
+        paid(fen)
+    delivery.deliver(begin)
+    numbers = {each.fen: each.number for each in his.book.money.values()}
+    his.book.money[numbers[200]].fen = 250
+    books()
+    books()
+    with begin() as session:
+        (ticket,) = differences.of_day(session, clock.today())
+        assert (ticket.kind, ticket.number, ticket.his_fen, ticket.our_fen) == ("amount", numbers[200], 250, 200)
+        with pytest.raises(Invalid, match="reason"):
+            differences.close(session, ticket.id, by="staff:1", why=" ")
+        differences.close(session, ticket.id, by="staff:1", why="HIS 手工改账，已通知更正")
+        with pytest.raises(Conflict, match="closed"):
+            differences.close(session, ticket.id, by="staff:2", why="同上")
+    books()  # a person has closed it: seen again it stays closed
+    with begin() as session:
+        assert differences.open_count(session) == 0
+
+
+def test_a_ticket_ends_by_itself_once_the_books_are_alike_and_comes_back_if_they_part(his: HisReceiver) -> None:
+    paid(100)
+    delivery.deliver(begin)
+    ((number, line),) = his.book.money.items()
+    for lost, waiting in ((True, 1), (False, 0), (True, 1)):
+        if lost:
+            del his.book.money[number]
+        else:
+            his.book.money[number] = line
+        books()
+        with begin() as session:
+            assert differences.open_count(session) == waiting
+
+
+def test_what_is_only_on_its_way_to_the_his_asks_for_nobody_until_the_day_is_over(his: HisReceiver) -> None:
+    paid(100)
+    row = books()
+    assert len(row.differences) == 1
+    with begin() as session:
+        assert differences.open_count(session) == 0
+        differences.keep(session, row.day, row.differences, over=True)
+        assert differences.open_count(session) == 1
 
 
 def test_a_line_that_the_his_booked_on_another_day_is_called_that(his: HisReceiver) -> None:
@@ -160,8 +207,8 @@ def test_a_line_that_the_his_booked_on_another_day_is_called_that(his: HisReceiv
     booked.at = f"{yesterday:%Y%m%d}235959"
     found = reconciling.read_day(begin, yesterday)
     assert found is not None
-    assert [each["what"] for each in found.differences] == [reconciling.OTHER_DAY]
-    assert [each["what"] for each in books().differences] == [reconciling.MISSING]
+    assert [each["what"] for each in found.differences] == [differences.OTHER_DAY]
+    assert [each["what"] for each in books().differences] == [differences.MISSING]
 
 
 def test_what_the_his_lost_or_refused_is_told_again_and_booked_once(his: HisReceiver) -> None:
@@ -241,6 +288,16 @@ def test_the_accountant_sees_the_days_reads_the_books_and_reports_again(his: His
         assert "HIS 没有入账" in day.text
         assert lost.number in day.text
         assert accountant.get("/staff/his/money/no-day").status_code == 404
+        with begin() as session:
+            (ticket,) = differences.of_day(session, today)
+        close = f"/staff/his/money/differences/{ticket.id}/close/now"
+        cashier = site.staff("cashier")
+        cashier.get("/staff")
+        assert cashier.post(close, {"reason": "x"}).status_code == 403
+        accountant.get(f"/staff/his/money/{today}")
+        assert accountant.post(close, {"reason": " "}).status_code == 422
+        accountant.get(f"/staff/his/money/{today}")
+        assert "已向 HIS 核实" in accountant.post(close, {"reason": "已向 HIS 核实，重报"}).text
         accountant.get(f"/staff/his/money/{today}")
         assert accountant.post(f"/staff/his/money/{today}/again").status_code == 200
         assert delivery.deliver(begin) == 1
