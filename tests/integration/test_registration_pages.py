@@ -95,6 +95,27 @@ def confirmed(place: PayTown, phone: Phone, clinic_id: uuid.UUID, name: str = "�
     return page
 
 
+@pytest.mark.req("REG-6")
+def test_another_time_is_chosen_on_the_phone_and_put_into_its_calendar(place: PayTown, phone: Phone) -> None:
+    clinic_id = desk.opened_session(2, segment_minutes=120)
+    page = confirmed(place, phone, clinic_id)
+    chosen = f"{page}/change?clinic={clinic_id}"
+    assert f"/change?clinic={clinic_id}" in phone.get(f"{page}/change").text
+    shown = phone.get(chosen).text
+    segment = re.findall(r'name="segment" value="([^"]+)" required>', shown)
+    key = re.search(r'name="key" value="([0-9a-f-]+)"', shown)
+    assert len(segment) == 1, "the time it has is not offered again"
+    assert key, shown
+    wish = {"clinic": str(clinic_id), "segment": segment[0], "key": key[1]}
+    moved = phone.post(f"{page}/change", wish, token_from=chosen).headers["location"]
+    assert 'data-state="confirmed"' in phone.get(moved).text
+    assert "已改约到另一个时间。" in phone.get(page).text
+    file = phone.get(f"{moved}/visit.ics")
+    assert file.headers["content-type"].startswith("text/calendar")
+    assert file.text.count("BEGIN:VEVENT") == 1
+    assert phone.get(f"{page}/visit.ics").status_code == 409
+
+
 def test_from_the_department_to_the_voucher_and_the_refund(place: PayTown, phone: Phone) -> None:
     made = desk.opened_session(3)
     with begin() as session:

@@ -25,7 +25,7 @@ from cloud.kit.db import begin
 from cloud.kit.errors import Conflict, Invalid
 from cloud.kit.ids import new_id
 from cloud.notify.model import Delivery
-from cloud.patient.registration import at_his, confirming, limits, reminding, service, stopping, taking, waiting
+from cloud.patient.registration import at_his, confirming, limits, moving, reminding, service, stopping, taking, waiting
 from cloud.patient.registration.model import Booking, BookingBlock, Number, WaitingEntry
 from cloud.payments.model import Payment, Refund
 from tests.support import clinic, paying
@@ -278,14 +278,14 @@ def test_a_stopped_booking_moves_to_no_dearer_session(cashiers: Cashiers) -> Non
     booking = desk.held(one)
     desk.paid(cashiers, booking)
     with pytest.raises(Conflict, match="not_stopped"), begin() as session:
-        stopping.rebook(session, booking, same, by="staff:1", key="early")
+        moving.rebook(session, booking, same, by="staff:1", key="early")
     stopped(one)
     with pytest.raises(Conflict, match="rebook_dearer"), begin() as session:
-        stopping.rebook(session, booking, dear, by="staff:1", key="dear")
+        moving.rebook(session, booking, dear, by="staff:1", key="dear")
     with begin() as session:
-        moved = stopping.rebook(session, booking, same, by="staff:1", key="same").id
+        moved = moving.rebook(session, booking, same, by="staff:1", key="same").id
     with begin() as session:
-        assert stopping.rebook(session, booking, same, by="staff:1", key="again").id == moved
+        assert moving.rebook(session, booking, same, by="staff:1", key="again").id == moved
         session.get_one(Booking, moved)
     assert (desk.state(booking), desk.state(moved)) == ("cancelled", "confirmed")
 

@@ -23,7 +23,7 @@ from cloud.hospital.model import ClinicSession
 from cloud.kit import clock
 from cloud.kit.audit import record
 from cloud.kit.jobs import Begin, enqueue
-from cloud.patient.registration import confirming, ending, numbers
+from cloud.patient.registration import confirming, ending, moving, numbers
 from cloud.patient.registration.model import AtHis, Booking, BookingState, Number, NumberState
 from cloud.payments.model import Payment, Refund
 from cloud.payments.rules import UNKNOWN_WAIT_S, back_off
@@ -111,7 +111,10 @@ def _claim(session: Session, booking_id: uuid.UUID) -> _Step | None:
         fee_fen=row.fee_fen,
         hold_until=row.hold_until,
     )
-    payment = session.get(Payment, row.payment_id) if row.payment_id else None
+    paid_by = row.payment_id
+    if row.state == BookingState.MOVING:
+        paid_by = session.get_one(Booking, row.rebooked_from).payment_id
+    payment = session.get(Payment, paid_by) if paid_by else None
     paid = None
     if payment is not None and payment.paid_fen is not None and payment.paid_at is not None:
         paid = PaidWith(payment.number, payment.channel, payment.paid_fen, payment.paid_at)
@@ -146,6 +149,11 @@ def _later(begin: Begin, step: _Step, code: str) -> None:
 
 def _mine(session: Session, step: _Step) -> Booking | None:
     """The booking, held, if this step is still what is wanted."""
+    moves_from = session.scalar(
+        select(Booking.rebooked_from).where(Booking.id == step.booking_id, Booking.state == BookingState.MOVING)
+    )
+    if moves_from is not None:
+        ending.locked(session, moves_from)  # the old one's row before the new one's, as everybody
     booking = ending.locked(session, step.booking_id)
     return booking if (booking.at_his, booking.his_key) == (step.what, step.key) else None
 
@@ -169,6 +177,8 @@ def _answered(session: Session, step: _Step, stand: NumberStand) -> None:
         session.flush()
         if booking.state == BookingState.CONFIRMING:
             confirming.confirm(session, booking)
+        elif booking.state == BookingState.MOVING:
+            moving.firm_there(session, booking)
     else:
         _lost_there(session, booking, str(there))
 
@@ -176,7 +186,7 @@ def _answered(session: Session, step: _Step, stand: NumberStand) -> None:
 def _locked_there(session: Session, booking: Booking) -> None:
     booking.at_his = AtHis.LOCKED
     session.flush()
-    if booking.state == BookingState.CONFIRMING:
+    if booking.state in (BookingState.CONFIRMING, BookingState.MOVING):
         ending.ask_his(session, booking, AtHis.CONFIRM)
     elif booking.state == BookingState.HELD and booking.fee_fen == 0:
         booking.state = BookingState.CONFIRMING
@@ -240,6 +250,8 @@ def _lost_there(session: Session, booking: Booking, code: str) -> None:
         confirming.refund_whole(session, booking, booking.payment_id)
     elif booking.state == BookingState.PAYING:
         return  # its money is judged when it comes; the number is gone
+    elif booking.state == BookingState.MOVING:
+        moving.fail(session, booking)
     else:
         ending.end(session, booking, BookingState.EXPIRED, why="his", by=BY, reason=code)
 
@@ -265,7 +277,8 @@ def _next_number(session: Session, booking: Booking) -> bool:
     until = max(booking.hold_until, clock.now() + LEASE)
     clinic_id = booking.clinic_session_id
     number = numbers.claim(session, clinic_id, booking.id, until=until, from_at=booking.from_at)
-    number = number or numbers.claim(session, clinic_id, booking.id, until=until, from_at=None)
+    if number is None and (booking.state != BookingState.MOVING or booking.takes_another):
+        number = numbers.claim(session, clinic_id, booking.id, until=until, from_at=None)
     if number is None:
         return False
     confirming.put_on(booking, number)

@@ -16,6 +16,7 @@ from cloud.patient.registration import (
     at_his,
     confirming,
     ending,
+    moving,
     numbers,
     reminding,
     service,
@@ -107,6 +108,8 @@ def sweep(begin: Begin, **_: object) -> None:
     """Nothing here hangs on one job: what is due and was not done is done now."""
     with begin() as session:
         service.expire_due(session)
+    with begin() as session:
+        moving.expire_due(session)
     with begin() as session:
         waiting.offers_over(session)
     for booking_id in at_his.due(begin):

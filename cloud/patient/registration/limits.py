@@ -35,14 +35,25 @@ def take_turn(session: Session, person_id: uuid.UUID) -> None:
     session.execute(_TURN, {"person": str(person_id)})
 
 
-def check(session: Session, person_id: uuid.UUID, clinic: ClinicSession, *, by_phone: bool) -> None:
-    """Raises `Conflict`: has a number of this session, is blocked, or would pass a limit. Call `take_turn` first."""
+def check(
+    session: Session,
+    person_id: uuid.UUID,
+    clinic: ClinicSession,
+    *,
+    by_phone: bool,
+    besides: uuid.UUID | None = None,
+) -> None:
+    """Raises `Conflict`: has a number of this session, is blocked, or would pass a limit. Call `take_turn` first.
+
+    `besides`: a booking that is given up for the new one, which is not counted.
+    """
     ids = person_ids(session, person_id)
     month = clinic.day.replace(day=1)
     after = (month + timedelta(days=32)).replace(day=1)
     rows = session.scalars(
         select(Booking).where(
             among(Booking.person_id, ids),
+            Booking.id != (besides or uuid.UUID(int=0)),
             or_(Booking.state.in_(LIVE), Booking.day.between(month, after - timedelta(days=1))),
         )
     ).all()
@@ -67,7 +78,7 @@ def check(session: Session, person_id: uuid.UUID, clinic: ClinicSession, *, by_p
             open=each.state in LIVE and each.day >= today,
         )
         for each in rows
-        if each.state in LIVE or each.confirmed_at is not None
+        if each.state in LIVE or (each.confirmed_at is not None and each.ended_why not in ("changed", "rebooked"))
     ]
     over = over_limit(settled.limits(session), held, clinic.department_id, clinic.acting_id, clinic.day)
     if over is not None:

@@ -88,6 +88,8 @@ class BookingState(StrEnum):
     CONFIRMING = "confirming"
     """Paid; the HIS has not said yes to its own number yet."""
     CONFIRMED = "confirmed"
+    MOVING = "moving"
+    """The number that another booking of the person moves to; that one stands until this is certain."""
     CANCELLING = "cancelling"
     """Given up; money is still open or on its way back."""
     CANCELLED = "cancelled"
@@ -145,6 +147,7 @@ class Booking(Identified, Created, Base):
         Index("ix_booking_session_state", "clinic_session_id", "state"),
         Index("ix_booking_department_day", "department_id", "day"),
         Index("ix_booking_payment_id", "payment_id", postgresql_where=text("payment_id IS NOT NULL")),
+        Index("uq_booking_moving", "rebooked_from", unique=True, postgresql_where=text("state = 'moving'")),
         Index("ix_booking_held", "hold_until", postgresql_where=text("state = 'held'")),
         Index("ix_booking_his_ask_at", "his_ask_at", postgresql_where=text("his_ask_at IS NOT NULL")),
     )
@@ -176,7 +179,7 @@ class Booking(Identified, Created, Base):
     confirmed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     ended_why: Mapped[str | None]
-    """``unpaid``, ``patient``, ``staff``, ``late``, ``his``, ``stopped``, ``substituted``."""
+    """``unpaid``, ``patient``, ``staff``, ``late``, ``his``, ``stopped``, ``rebooked``, ``changed``, ``not_moved``."""
     arrived_at: Mapped[datetime | None]
     reminded_at: Mapped[datetime | None]
     free_to_cancel: Mapped[bool] = mapped_column(default=False)
@@ -185,6 +188,8 @@ class Booking(Identified, Created, Base):
     """While stopped: without a choice by then the money goes back by itself."""
     rebooked_to: Mapped[uuid.UUID | None]
     rebooked_from: Mapped[uuid.UUID | None]
+    changes: Mapped[int] = mapped_column(default=0)
+    """How often the patient has chosen another time."""
     invoice_number: Mapped[str | None]
     invoiced_at: Mapped[datetime | None]
     invoiced_by: Mapped[str | None]

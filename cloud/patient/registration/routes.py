@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from cloud.kit import clock
 from cloud.kit.db import Transaction, begin
-from cloud.kit.errors import Conflict, Invalid, NotFound
+from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.ids import new_id
 from cloud.patient.identity import account
 from cloud.patient.identity.access import CurrentPatient, Patient
@@ -24,17 +24,20 @@ from cloud.patient.paying import purposes
 from cloud.patient.paying.payer import payer_of
 from cloud.patient.paying.purposes import Purpose
 from cloud.patient.registration import (
+    asked,
     limits,
+    moving,
+    moving_routes,
     numbers,
     reading,
     service,
     settled,
     staff_routes,
-    stopping,
     taking,
     waiting,
     words,
 )
+from cloud.patient.registration.asked import MINE, an_id, my_booking
 from cloud.patient.registration.model import AtHis, Booking
 from cloud.patient.registration.rules import may_cancel_by_phone
 from cloud.people import access
@@ -44,12 +47,12 @@ from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 
 BOOK = "/p/book"
-MINE = "/p/bookings"
 TRIES = (30, timedelta(minutes=10))
 """Holds that one account may ask for; a person books far fewer."""
 
 router = APIRouter(include_in_schema=False)
 router.include_router(staff_routes.router)
+router.include_router(moving_routes.router)
 
 
 def _path_of(_session: Session, subject_id: uuid.UUID) -> str:
@@ -62,14 +65,6 @@ def _about(session: Session, subject_id: uuid.UUID) -> str:
 
 
 purposes.register(Purpose(service.PURPOSE, N_("挂号费"), _path_of, _about))
-
-
-def _id(text: str) -> uuid.UUID:
-    """An address that is no id answers like one that is unknown."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise NotFound("not_found", N_("没有找到，或者您无权查看。")) from None
 
 
 # ---------------------------------------------------------------------- choosing
@@ -87,14 +82,14 @@ def departments(
 @router.get(f"{BOOK}/left")
 def left(patient: Patient, session: Transaction, s: Annotated[list[str], Query(max_length=80)] = []) -> Response:  # noqa: B006
     """What is left of each session on the page, asked again while it is open."""
-    ids = [_id(each) for each in s]
+    ids = [an_id(each) for each in s]
     found = numbers.left(session, ids)
     return JSONResponse({str(each): found.get(each, 0) for each in ids}, headers={"Cache-Control": "no-store"})
 
 
 @router.get(f"{BOOK}/departments/{{department_id}}")
 def department(request: Request, patient: Patient, session: Transaction, department_id: str, day: str = "") -> Response:
-    place = reading.department(session, _id(department_id))
+    place = reading.department(session, an_id(department_id))
     found = reading.upcoming(session, department_id=place.id)
     days = sorted({each.clinic.day for each in found})
     wanted = clock.typed_day(day)
@@ -115,14 +110,14 @@ def department(request: Request, patient: Patient, session: Transaction, departm
 
 @router.get(f"{BOOK}/doctors/{{doctor_id}}")
 def doctor(request: Request, patient: Patient, session: Transaction, doctor_id: str) -> Response:
-    who = reading.doctor(session, _id(doctor_id))
+    who = reading.doctor(session, an_id(doctor_id))
     context = {"who": who, "found": reading.upcoming(session, doctor_id=who.id), "words": words}
     return render(request, "patient/registration/doctor.html", context)
 
 
 @router.get(f"{BOOK}/sessions/{{clinic_id}}")
 def times(request: Request, patient: Patient, session: Transaction, clinic_id: str) -> Response:
-    clinic = reading.clinic(session, _id(clinic_id))
+    clinic = reading.clinic(session, an_id(clinic_id))
     segments = numbers.segments(session, clinic.id)
     taking.look_at_his(session, clinic)
     context = {
@@ -158,31 +153,19 @@ def hold(
     at_most, within = TRIES
     with begin() as apart:
         rate.count(apart, act="patient.book", subject=str(patient.account_id), at_most=at_most, within=within)
-    who = access.person(session, patient.subject, _id(person), "book")
+    who = access.person(session, patient.subject, an_id(person), "book")
     wish = service.HoldWish(
-        clinic_session_id=_id(clinic_id),
+        clinic_session_id=an_id(clinic_id),
         person_id=who.id,
         account_id=patient.account_id,
         by=patient.subject.actor,
-        key=f"{patient.account_id}:{_id(key)}",
-        from_at=_segment(segment),
+        key=f"{patient.account_id}:{an_id(key)}",
+        from_at=asked.segment(segment),
         takes_another=takes_another,
     )
     booking = service.hold(session, wish)
     log_access(session, patient.account_id, act="booking.hold", target=booking.id, person_id=who.id, allowed=True)
     return RedirectResponse(f"{MINE}/{booking.id}", status_code=303)
-
-
-def _segment(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid("registration.segment", N_("请重新选择时段。")) from None
-    if moment.tzinfo is None:
-        raise Invalid("registration.segment", N_("请重新选择时段。"))
-    return moment
 
 
 # ---------------------------------------------------------------------- my bookings
@@ -207,7 +190,7 @@ def my_bookings(request: Request, patient: Patient, session: Transaction) -> Res
 
 @router.get(f"{MINE}/{{booking_id}}")
 def booking_page(request: Request, patient: Patient, session: Transaction, booking_id: str) -> Response:
-    line = _mine(session, patient, booking_id, "booking.open")
+    line = my_booking(session, patient, booking_id, "booking.open")
     booking = line.booking
     now = clock.now()
     refused = may_cancel_by_phone(
@@ -217,7 +200,8 @@ def booking_page(request: Request, patient: Patient, session: Transaction, booki
         free_to_cancel=booking.free_to_cancel,
         invoiced=booking.invoiced_at is not None,
     )
-    moves = booking.state in ("paying", "confirming", "cancelling") or booking.at_his == AtHis.LOCK
+    under_way = moving.pending(session, booking.id)
+    moves = booking.state in ("paying", "confirming", "cancelling", "moving") or booking.at_his == AtHis.LOCK
     context = {
         "line": line,
         "booking": booking,
@@ -226,6 +210,8 @@ def booking_page(request: Request, patient: Patient, session: Transaction, booki
         "refused": refused,
         "locking": booking.at_his == AtHis.LOCK and booking.state == "held",
         "moves": moves,
+        "moving_to": under_way,
+        "may_change": refused is None and booking.changes < settled.of(session).changes_per_booking,
         "seconds": max(0, int((booking.hold_until - now).total_seconds())),
         "own_payment": taking.payment_of(session, booking, patient.account_id),
         "others": taking.others(session, line) if booking.state == "stopped" else [],
@@ -234,22 +220,10 @@ def booking_page(request: Request, patient: Patient, session: Transaction, booki
     return render(request, "patient/registration/booking.html", context)
 
 
-def _mine(session: Session, patient: CurrentPatient, booking_id: str, act: str) -> reading.Line:
-    """The booking, and that it was looked at; a refusal is remembered without whose it would have been."""
-    try:
-        line = reading.one(session, patient.subject, _id(booking_id))
-    except NotFound:
-        with begin() as apart:
-            log_access(apart, patient.account_id, act=act, target=booking_id, person_id=None, allowed=False)
-        raise
-    log_access(session, patient.account_id, act=act, target=booking_id, person_id=line.booking.person_id, allowed=True)
-    return line
-
-
 @router.get(f"{MINE}/{{booking_id}}/barcode.svg")
 def barcode(patient: Patient, session: Transaction, booking_id: str) -> Response:
     """Code 128 of the voucher's number (ISO/IEC 15417), with the quiet zone of ten modules on both sides."""
-    line = reading.one(session, patient.subject, _id(booking_id))
+    line = reading.one(session, patient.subject, an_id(booking_id))
     bits = str(Code128(line.booking.number).build()[0])
     at, parts = 10, []
     for bit, run in groupby(bits):
@@ -266,7 +240,7 @@ def barcode(patient: Patient, session: Transaction, booking_id: str) -> Response
 
 @router.post(f"{MINE}/{{booking_id}}/pay")
 def pay(patient: Patient, session: Transaction, booking_id: str) -> Response:
-    line = _mine(session, patient, booking_id, "booking.pay")
+    line = my_booking(session, patient, booking_id, "booking.pay")
     payer = payer_of(session, patient.account_id)
     tries = "" if line.booking.payment_id is None else f":{line.booking.payment_id}"
     key = f"booking:{line.booking.id}:{patient.account_id}{tries}:{new_id()}"
@@ -276,7 +250,7 @@ def pay(patient: Patient, session: Transaction, booking_id: str) -> Response:
 
 @router.get(f"{MINE}/{{booking_id}}/cancel")
 def cancel_page(request: Request, patient: Patient, session: Transaction, booking_id: str) -> Response:
-    line = _mine(session, patient, booking_id, "booking.open")
+    line = my_booking(session, patient, booking_id, "booking.open")
     context = {"line": line, "booking": line.booking, "clinic": line.clinic, "words": words}
     return render(request, "patient/registration/cancel.html", context)
 
@@ -288,24 +262,9 @@ def cancel(
     booking_id: str,
     reason: Annotated[int, Form(ge=0, lt=len(words.REASONS))] = 0,
 ) -> Response:
-    line = _mine(session, patient, booking_id, "booking.cancel")
+    line = my_booking(session, patient, booking_id, "booking.cancel")
     service.cancel(session, line.booking.id, patient.subject.actor, _(words.REASONS[reason]))
     return RedirectResponse(f"{MINE}/{line.booking.id}", status_code=303)
-
-
-@router.post(f"{MINE}/{{booking_id}}/rebook")
-def rebook(
-    patient: Patient,
-    session: Transaction,
-    booking_id: str,
-    clinic: Annotated[str, Form(max_length=40)],
-    key: Annotated[str, Form(max_length=40)],
-) -> Response:
-    line = _mine(session, patient, booking_id, "booking.rebook")
-    made = stopping.rebook(
-        session, line.booking.id, _id(clinic), by=patient.subject.actor, key=f"{patient.account_id}:{_id(key)}"
-    )
-    return RedirectResponse(f"{MINE}/{made.id}", status_code=303)
 
 
 # ---------------------------------------------------------------------- waiting list and appeals
@@ -315,9 +274,9 @@ def rebook(
 def wait(
     patient: Patient, session: Transaction, clinic_id: str, person: Annotated[str, Form(max_length=40)]
 ) -> Response:
-    who = access.person(session, patient.subject, _id(person), "book")
+    who = access.person(session, patient.subject, an_id(person), "book")
     limits.take_turn(session, who.id)
-    clinic = service.bookable(session, _id(clinic_id))
+    clinic = service.bookable(session, an_id(clinic_id))
     limits.check(session, who.id, clinic, by_phone=True)
     entry = waiting.join(session, clinic, person_id=who.id, account_id=patient.account_id)
     return RedirectResponse(f"/p/waiting/{entry.id}", status_code=303)
@@ -325,7 +284,7 @@ def wait(
 
 @router.get("/p/waiting/{entry_id}")
 def waiting_page(request: Request, patient: Patient, session: Transaction, entry_id: str) -> Response:
-    found = reading.waits(session, patient.subject, entry_id=_id(entry_id))
+    found = reading.waits(session, patient.subject, entry_id=an_id(entry_id))
     if not found:
         raise NotFound("not_found", N_("没有找到，或者您无权查看。"))
     entry = found[0].entry
@@ -342,14 +301,14 @@ def waiting_page(request: Request, patient: Patient, session: Transaction, entry
 @router.post("/p/waiting/{entry_id}/take")
 def take(patient: Patient, session: Transaction, entry_id: str, key: Annotated[str, Form(max_length=40)]) -> Response:
     booking = taking.take_offer(
-        session, _id(entry_id), account_id=patient.account_id, key=f"{patient.account_id}:{_id(key)}"
+        session, an_id(entry_id), account_id=patient.account_id, key=f"{patient.account_id}:{an_id(key)}"
     )
     return RedirectResponse(f"{MINE}/{booking.id}", status_code=303)
 
 
 @router.post("/p/waiting/{entry_id}/leave")
 def leave(patient: Patient, session: Transaction, entry_id: str) -> Response:
-    waiting.leave(session, _id(entry_id), account_id=patient.account_id)
+    waiting.leave(session, an_id(entry_id), account_id=patient.account_id)
     return RedirectResponse(MINE, status_code=303)
 
 
@@ -358,10 +317,10 @@ def appeal(
     patient: Patient, session: Transaction, block_id: str, words_: Annotated[str, Form(alias="words", max_length=500)]
 ) -> Response:
     mine = {row.id for row, _name in reading.blocks(session, patient.subject)}
-    if _id(block_id) not in mine:
+    if an_id(block_id) not in mine:
         raise NotFound("not_found", N_("没有找到，或者您无权查看。"))
     try:
-        limits.appeal(session, _id(block_id), words=words_, by=patient.subject.actor)
+        limits.appeal(session, an_id(block_id), words=words_, by=patient.subject.actor)
     except Conflict:
         return RedirectResponse(MINE, status_code=303)  # sent twice: the page shows what it says
     return RedirectResponse(MINE, status_code=303)

@@ -147,6 +147,7 @@ def begin_booking(
         hold_until=number.hold_until,
         takes_another=wish.takes_another,
         rebooked_from=rebooked_from,
+        state=BookingState.HELD if rebooked_from is None else BookingState.MOVING,
         at_his=AtHis.LOCK if theirs else AtHis.OURS,
         his_key=text if theirs else None,
     )
@@ -162,7 +163,7 @@ def begin_booking(
     enqueue(session, EXPIRE, at=number.hold_until, booking_id=str(booking.id))
     if theirs:
         ending.ask_his(session, booking, AtHis.LOCK)
-    elif clinic.fee_fen == 0:
+    elif clinic.fee_fen == 0 and rebooked_from is None:
         confirming.confirm(session, booking)
     return booking
 
@@ -170,9 +171,11 @@ def begin_booking(
 def expire(session: Session, booking_id: uuid.UUID) -> bool:
     """Free the number of an unpaid booking whose time is over. One that is being paid is freed by its payment."""
     booking = ending.locked(session, booking_id)
-    if booking.state != BookingState.HELD or booking.hold_until > clock.now():
+    waits = (BookingState.HELD, BookingState.MOVING)
+    if booking.state not in waits or booking.hold_until > clock.now():
         return False
-    ending.end(session, booking, BookingState.EXPIRED, why="unpaid", by="job:registration.expire")
+    why = "unpaid" if booking.state == BookingState.HELD else "not_moved"
+    ending.end(session, booking, BookingState.EXPIRED, why=why, by="job:registration.expire")
     return True
 
 
@@ -272,7 +275,7 @@ def cancel(session: Session, booking_id: uuid.UUID, by: str, reason: str, route:
         session.flush()
     elif booking.state in (BookingState.CONFIRMED, BookingState.STOPPED):
         if by_phone and booking.state == BookingState.CONFIRMED:
-            _check_by_phone(session, booking)
+            check_by_phone(session, booking)
         elif by_phone and booking.invoiced_at is not None:
             raise _not_by_phone("invoiced")
         ending.end(session, booking, BookingState.CANCELLING, why=why, by=by, reason=reason)
@@ -293,7 +296,8 @@ def _not_by_phone(why: str) -> Conflict:
     return Conflict("registration.cancel_too_late", N_("已过手机退号时限，请到窗口办理。"))
 
 
-def _check_by_phone(session: Session, booking: Booking) -> None:
+def check_by_phone(session: Session, booking: Booking) -> None:
+    """Raises `Conflict`: too late for a phone, or an invoice was printed."""
     refused = may_cancel_by_phone(
         clock.now(),
         booking.from_at,

@@ -25,6 +25,7 @@ FIELDS: dict[str, tuple[int, int]] = {
     "per_day": (1, 20),
     "per_month": (1, 60),
     "cancel_before_minutes": (0, 7 * 24 * 60),
+    "changes_per_booking": (0, 10),
     "return_min_minutes": (0, 120),
     "return_max_minutes": (0, 240),
     "offer_minutes": (6, 240),

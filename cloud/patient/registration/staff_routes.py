@@ -52,6 +52,7 @@ LABELS = {
     "per_day": N_("每人每天"),
     "per_month": N_("每人每月（含已退）"),
     "cancel_before_minutes": N_("手机退号截止（就诊前分钟）"),
+    "changes_per_booking": N_("每个号可改约次数"),
     "return_min_minutes": N_("退号放出最短（分钟）"),
     "return_max_minutes": N_("退号放出最长（分钟）"),
     "offer_minutes": N_("候补确认时限（分钟）"),

@@ -36,6 +36,8 @@ class RegistrationSettings(Base):
     """Bookings of one person whose visit lies in the same month, cancelled ones too."""
     cancel_before_minutes: Mapped[int] = mapped_column(default=30)
     """By phone until so long before the segment begins; afterwards at the window."""
+    changes_per_booking: Mapped[int] = mapped_column(default=2)
+    """How often a patient may choose another time; 0: never."""
     return_min_minutes: Mapped[int] = mapped_column(default=5)
     return_max_minutes: Mapped[int] = mapped_column(default=30)
     """A cancelled number is free again after a random time between these."""

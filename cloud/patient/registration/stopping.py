@@ -1,4 +1,4 @@
-"""What becomes of bookings when their session is stopped, moved or given to another doctor; rebooking.
+"""What becomes of bookings when their session is stopped, moved or given to another doctor.
 
 A session is stopped booking by booking, each in a transaction of its own: whoever holds one row waits for no other.
 """
@@ -6,21 +6,15 @@ A session is stopped booking by booking, each in a transaction of its own: whoev
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from cloud.hospital.model import ClinicSession
 from cloud.kit import clock
-from cloud.kit.audit import record
-from cloud.kit.errors import Conflict
-from cloud.kit.ids import new_id
 from cloud.kit.jobs import Begin, enqueue
-from cloud.patient.registration import confirming, ending, limits, numbers, service, telling, waiting
+from cloud.patient.registration import confirming, ending, moving, numbers, telling, waiting
 from cloud.patient.registration.model import LIVE, AtHis, Booking, BookingState, Number, NumberState
-from cloud.payments import arrivals, refunds
-from cloud.web.i18n import mark as N_
 
 CHOOSE = "registration.choice_over"
 BY = "job:registration.stopped"
@@ -99,7 +93,7 @@ def stop(begin: Begin, clinic_session_id: uuid.UUID) -> None:
             .values(state=NumberState.STOPPED, waiting_id=None, hold_until=None)
         )
     with begin() as session:
-        held = (BookingState.HELD, BookingState.CONFIRMED)
+        held = (BookingState.HELD, BookingState.CONFIRMED, BookingState.MOVING)
         found = session.scalars(
             select(Booking.id).where(Booking.clinic_session_id == clinic_session_id, Booking.state.in_(held))
         ).all()
@@ -112,11 +106,14 @@ def stop_one(session: Session, booking_id: uuid.UUID) -> None:
     """Unpaid: over. Confirmed: the patient chooses. One that is being paid is judged when the money came or did not."""
     booking = ending.locked(session, booking_id)
     clinic = session.get_one(ClinicSession, booking.clinic_session_id)
-    if booking.state == BookingState.HELD:
+    if booking.state in (BookingState.HELD, BookingState.MOVING):
+        moves = booking.state == BookingState.MOVING
         numbers.stopped(session, booking.id)
-        if booking.at_his in (AtHis.LOCK, AtHis.LOCKED):
+        if booking.at_his != AtHis.OURS:
             booking.at_his, booking.his_ask_at = AtHis.RELEASED, None  # the HIS has stopped it itself
-        ending.end(session, booking, BookingState.EXPIRED, why="stopped", by=BY)
+        ending.end(session, booking, BookingState.EXPIRED, why=moving.NOT_MOVED if moves else "stopped", by=BY)
+        if moves:
+            return  # the number it has stands as it stood
         telling.tell(session, booking, "session_stopped", f"booking:{booking.id}:stopped")
     elif booking.state == BookingState.CONFIRMED:
         if booking.at_his != AtHis.OURS:
@@ -143,68 +140,7 @@ def choice_over(begin: Begin, booking_id: uuid.UUID) -> None:
     with begin() as session:
         booking = ending.locked(session, booking_id)
         late = booking.choose_until is None or booking.choose_until > clock.now()
-        if booking.state != BookingState.STOPPED or late:
+        if booking.state != BookingState.STOPPED or late or moving.pending(session, booking_id) is not None:
             return
         ending.end(session, booking, BookingState.CANCELLING, why="stopped", by=BY)
         ending.cancel_paid(session, booking, by=BY, reason="医生停诊，自动退款")
-
-
-def rebook(session: Session, booking_id: uuid.UUID, clinic_session_id: uuid.UUID, *, by: str, key: str) -> Booking:
-    """Another session in place of the stopped one, with what was paid; a lower fee's difference goes back by itself.
-
-    Limits on persons do not hold: the hospital stopped it. Raises `Conflict` (not stopped, full, dearer than was paid,
-    a session of the HIS's).
-    """
-    old = ending.locked(session, booking_id)
-    if old.state != BookingState.STOPPED:
-        if old.rebooked_to is not None:
-            return session.get_one(Booking, old.rebooked_to)
-        raise Conflict("registration.not_stopped", N_("这个号不能改约，请刷新页面。"))
-    limits.take_turn(session, old.person_id)
-    clinic = service.bookable(session, clinic_session_id)
-    limits.check(session, old.person_id, clinic, by_phone=False)
-    if clinic.owner != "ours":
-        raise Conflict("registration.rebook_his", N_("这次出诊的号由医院信息系统管理，请退款后重新挂号。"))
-    paid = _left_of(session, old)
-    if clinic.fee_fen > paid:
-        raise Conflict("registration.rebook_dearer", N_("改约的挂号费高于已付金额，请退款后重新挂号。"))
-    wish = service.HoldWish(
-        clinic_session_id=clinic.id,
-        person_id=old.person_id,
-        account_id=old.account_id,
-        by=by,
-        key=key,
-    )
-    new = new_id()
-    number = service.claim_for(session, clinic.id, new, clock.now() + timedelta(minutes=1), None)
-    booking = service.begin_booking(session, wish, clinic, number, new, old.person_id, rebooked_from=old.id)
-    booking.payment_id = old.payment_id
-    old.state, old.rebooked_to, old.choose_until = BookingState.CANCELLED, booking.id, None
-    old.ended_at, old.ended_why = clock.now(), "rebooked"
-    record(
-        session,
-        actor=by,
-        action="booking.rebook",
-        aggregate=("booking", old.id),
-        after={"booking": booking.id, "session": clinic.id},
-    )
-    session.flush()
-    if booking.state == BookingState.HELD:
-        confirming.confirm(session, booking)
-    if old.payment_id is not None and paid > clinic.fee_fen:
-        refunds.ask_refund(
-            session,
-            old.payment_id,
-            paid - clinic.fee_fen,
-            key=f"rebooked:{old.id}",
-            reason="改约差价退款",
-            by=by,
-        )
-    return booking
-
-
-def _left_of(session: Session, booking: Booking) -> int:
-    if booking.payment_id is None:
-        return 0
-    payment = arrivals.locked(session, booking.payment_id)
-    return (payment.paid_fen or 0) - payment.reserved_fen

@@ -81,9 +81,17 @@ def others(session: Session, line: reading.Line) -> list[reading.Offered]:
     fit = [
         reading.Offered(each, left[each.id], True)
         for each in found
-        if left.get(each.id) and each.owner == Owner.OURS and each.fee_fen <= line.booking.fee_fen
+        if left.get(each.id) and each.fee_fen <= line.booking.fee_fen
     ]
     return sorted(fit, key=lambda each: (each.clinic.acting_id != line.booking.doctor_id, each.clinic.starts_at))[:8]
+
+
+def to_change_to(session: Session, line: reading.Line) -> list[reading.Offered]:
+    """Sessions of the department at the same fee with numbers, those of the same doctor first, then by time."""
+    booking = line.booking
+    found = reading.upcoming(session, department_id=booking.department_id)
+    fit = [each for each in found if each.left and each.released and each.clinic.fee_fen == booking.fee_fen]
+    return sorted(fit, key=lambda each: (each.clinic.acting_id != booking.doctor_id, each.clinic.starts_at))
 
 
 def payment_of(session: Session, booking: Booking, account_id: uuid.UUID) -> Payment | None:

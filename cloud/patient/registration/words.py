@@ -12,6 +12,7 @@ STATES: dict[str, tuple[str, str]] = {
     "paying": (N_("支付中"), "info"),
     "confirming": (N_("确认中"), "info"),
     "confirmed": (N_("预约成功"), "good"),
+    "moving": (N_("改约中"), "info"),
     "cancelling": (N_("退号中"), "info"),
     "cancelled": (N_("已退号"), ""),
     "expired": (N_("已失效"), ""),
@@ -26,6 +27,8 @@ WHY = {
     "late": N_("支付到账时号已被他人挂走，费用会自动原路退回，无需您办理。"),
     "his": N_("医院没有为这个号留位，已付的费用会自动原路退回。"),
     "stopped": N_("医生停诊，已付的费用会自动原路退回。"),
+    "changed": N_("已改约到另一个时间。"),
+    "not_moved": N_("改约未成功，原来的号没有变动。"),
     "rebooked": N_("已改约到另一次出诊。"),
 }
 HALVES, KINDS, TITLES = HALF_NAMES, KIND_NAMES, TITLE_NAMES
