@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from cloud.hospital import doctor_routes, photos, schedule_routes, timetable_routes
+from cloud.hospital import day_off_routes, doctor_routes, photos, schedule_routes, timetable_routes
 
 router = APIRouter(include_in_schema=False)
-for each in (photos, doctor_routes, timetable_routes, schedule_routes):  # named pages before "the session with this id"
+for each in (
+    photos,
+    doctor_routes,
+    timetable_routes,
+    day_off_routes,
+    schedule_routes,
+):  # named pages before "the session with this id"
     router.include_router(each.router)

@@ -14,6 +14,22 @@ LONGEST = 32
 
 
 @lru_cache(maxsize=20_000)
+def spelled(name: str) -> str:
+    """``王小明`` gives "wangxiaoming", by the most common reading of each character."""
+    from pypinyin import lazy_pinyin
+
+    return "".join(lazy_pinyin("".join(name.split()))).lower()
+
+
+def sounds_like(name: str, typed: str) -> bool:
+    """Whether the letters typed are the beginning of the name's initials or of its pinyin."""
+    wanted = "".join(typed.split()).lower()
+    if not (wanted.isascii() and wanted.isalpha()):
+        return False
+    return initials_of(name).startswith(wanted) or spelled(name).startswith(wanted)
+
+
+@lru_cache(maxsize=20_000)
 def initials_of(name: str) -> str:
     """``王小明`` gives "wxm"; letters and digits stay as they are, in lower case; "" of an empty name."""
     from pypinyin import Style, lazy_pinyin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -356,3 +357,33 @@ def test_who_only_looks_changes_nothing(site: Site, own: Clinic) -> None:
     assert {cashier.post(path, form).status_code for path, form in attempts.items()} == {403}
     assert own.row().version == 1
     assert site.staff("nurse").get(WEEK).status_code == 403
+
+
+def test_a_department_s_whole_day_is_stopped_in_one_act(office: Visitor) -> None:
+    made = Clinic()
+    with begin() as session:
+        of, sits = department_by_code(session, made.code), session.get_one(Doctor, made.second)
+        assert of is not None
+        schedules.publish(session, clinic.wish(of, sits), by=BY)
+        schedules.publish(session, clinic.wish(of, half="afternoon"), by=BY)
+        theirs = schedules.publish(session, clinic.wish(of, half="evening", owner="his"), by=BY).id
+    where = f"{WEEK}/day-off?department={made.code}&day={clinic.tomorrow()}"
+    page = office.get(where).text
+    assert "另有 1 个出诊的号源归 HIS" in page
+    seen = re.findall(r'name="seen" value="([0-9a-f-]+)"', page)
+    assert len(seen) == 3
+    form: dict[str, Any] = {"department": made.code, "day": str(clinic.tomorrow()), "half": "", "why": "科室消毒"}
+    less = office.post(f"{WEEK}/day-off", {**form, "seen": seen[:2]})
+    assert (less.status_code, "刚有变动" in less.text) == (409, True)
+    assert office.post(f"{WEEK}/day-off", {**form, "seen": seen, "why": " "}).status_code == 422
+    with begin() as session:
+        states = session.scalars(select(ClinicSession.state).where(ClinicSession.department_id == of.id)).all()
+    assert set(states) == {"open"}, "all of them or none"
+    assert "已全部停诊" in office.post(f"{WEEK}/day-off", {**form, "seen": seen}).text
+    with begin() as session:
+        rows = session.scalars(select(ClinicSession).where(ClinicSession.department_id == of.id)).unique().all()
+    assert {(each.id == theirs, each.state, each.stopped_why) for each in rows} == {
+        (False, "stopped", "科室消毒"),
+        (True, "open", None),
+    }
+    assert "当天没有可以停诊的出诊" in office.get(where).text

@@ -113,7 +113,15 @@ def test_another_time_is_chosen_on_the_phone_and_put_into_its_calendar(place: Pa
     file = phone.get(f"{moved}/visit.ics")
     assert file.headers["content-type"].startswith("text/calendar")
     assert file.text.count("BEGIN:VEVENT") == 1
-    assert phone.get(f"{page}/visit.ics").status_code == 409
+    assert phone.get(f"{page}/visit.ics").status_code == 303
+
+
+def test_a_doctor_is_found_by_pinyin(phone: Phone) -> None:
+    clinic_id = desk.opened_session(1)
+    with begin() as session:
+        sits = session.get_one(clinic.ClinicSession, clinic_id).doctor_id
+    for typed, found in (("smy", True), ("SHENM", True), ("沈明", True), ("mys", False), ("zzz", False)):
+        assert (f"/p/book/doctors/{sits}" in phone.get(f"/p/book?q={typed}").text) == found, typed
 
 
 def test_from_the_department_to_the_voucher_and_the_refund(place: PayTown, phone: Phone) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
 from cloud.kit.db import begin
@@ -15,6 +16,8 @@ from cloud.patient.registration import reading
 from cloud.web.i18n import mark as N_
 
 MINE = "/p/bookings"
+router = APIRouter(include_in_schema=False)
+"""Of every page of this slice: one, so that whatever asks each address who may open it finds them all."""
 
 
 def an_id(text: str) -> uuid.UUID:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query
+from fastapi import Form, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.config import settings
 from cloud.kit import clock
 from cloud.kit.db import Transaction
-from cloud.kit.errors import Conflict
 from cloud.kit.ids import new_id
 from cloud.patient.identity.access import Patient
 from cloud.patient.registration import moving, numbers, taking, words
-from cloud.patient.registration.asked import MINE, an_id, my_booking, segment
+from cloud.patient.registration.asked import MINE, an_id, my_booking, router, segment
 from cloud.patient.registration.calendar import Visit, calendar_file
 from cloud.web.i18n import gettext as _
-from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 
-router = APIRouter(prefix=MINE, include_in_schema=False)
 Id = Annotated[str, Form(max_length=40)]
 
 
-@router.get("/{booking_id}/change")
+@router.get(f"{MINE}/{{booking_id}}/change")
 def change_page(
     request: Request,
     patient: Patient,
@@ -51,7 +48,7 @@ def change_page(
     return render(request, "patient/registration/change.html", context)
 
 
-@router.post("/{booking_id}/change")
+@router.post(f"{MINE}/{{booking_id}}/change")
 def change(
     patient: Patient,
     session: Transaction,
@@ -72,7 +69,7 @@ def change(
     return RedirectResponse(f"{MINE}/{made.id}", status_code=303)
 
 
-@router.post("/{booking_id}/rebook")
+@router.post(f"{MINE}/{{booking_id}}/rebook")
 def rebook(patient: Patient, session: Transaction, booking_id: str, clinic: Id, key: Id) -> Response:
     line = my_booking(session, patient, booking_id, "booking.rebook")
     made = moving.rebook(
@@ -85,11 +82,11 @@ def rebook(patient: Patient, session: Transaction, booking_id: str, clinic: Id, 
     return RedirectResponse(f"{MINE}/{made.id}", status_code=303)
 
 
-@router.get("/{booking_id}/visit.ics")
+@router.get(f"{MINE}/{{booking_id}}/visit.ics")
 def visit(patient: Patient, session: Transaction, booking_id: str) -> Response:
     booking = my_booking(session, patient, booking_id, "booking.calendar").booking
     if booking.state != "confirmed":
-        raise Conflict("registration.no_visit", N_("这个号未确认或已退号，不能加入日历。"))
+        return RedirectResponse(f"{MINE}/{booking.id}", status_code=303)  # its page says how it stands
     known = settings()
     text = calendar_file(
         Visit(

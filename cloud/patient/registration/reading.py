@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import groupby
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, contains_eager
 
 from cloud.hospital import timetable
 from cloud.hospital.model import ClinicSession, Department, Doctor
@@ -19,10 +19,12 @@ from cloud.patient.registration import numbers, waiting
 from cloud.patient.registration.model import Booking, BookingBlock, BookingState, WaitingEntry
 from cloud.people.access import Subject, display_name, visible_to
 from cloud.people.model import Person
+from cloud.people.pinyin import sounds_like
 from cloud.web.i18n import mark as N_
 
 DAYS = 15
 SHOWN = 60
+DOCTORS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,32 @@ class Line:
 
 
 def departments(session: Session, typed: str = "") -> list[tuple[str, list[Department]]]:
-    """Departments by section; `typed`: whose name, introduction or a doctor's name holds it."""
+    """Departments by section; `typed`: whose name or introduction holds it, whose or whose doctor's name sounds so."""
     found = timetable.departments_for_booking(session)
     word = typed.strip()
     if word:
-        named = set(
-            session.scalars(
-                select(Doctor.department_id).where(Doctor.active, Doctor.name.contains(word, autoescape=True))
-            )
-        )
-        found = [each for each in found if word in each.name or word in each.introduction or each.id in named]
+        theirs = {each.department_id for each in doctors(session, word)}
+        found = [
+            each
+            for each in found
+            if word in each.name or word in each.introduction or sounds_like(each.name, word) or each.id in theirs
+        ]
     return [(section, list(rows)) for section, rows in groupby(found, key=lambda each: each.section)]
+
+
+def doctors(session: Session, typed: str) -> list[Doctor]:
+    """Doctors of departments that can be booked, whose name holds what was typed or sounds so (``wxm``, ``wangxi``)."""
+    word = typed.strip()
+    if not word:
+        return []
+    rows = session.scalars(
+        select(Doctor)
+        .join(Doctor.department)
+        .where(Doctor.active, Department.bookable)
+        .options(contains_eager(Doctor.department))
+        .order_by(Doctor.code)
+    ).all()
+    return [each for each in rows if word in each.name or sounds_like(each.name, word)][:DOCTORS_SHOWN]
 
 
 def department(session: Session, department_id: uuid.UUID) -> Department:

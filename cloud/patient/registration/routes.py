@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Annotated
 
 from barcode import Code128
-from fastapi import APIRouter, Form, Query
+from fastapi import Form, Query
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -37,7 +37,7 @@ from cloud.patient.registration import (
     waiting,
     words,
 )
-from cloud.patient.registration.asked import MINE, an_id, my_booking
+from cloud.patient.registration.asked import MINE, an_id, my_booking, router
 from cloud.patient.registration.model import AtHis, Booking
 from cloud.patient.registration.rules import may_cancel_by_phone
 from cloud.people import access
@@ -50,9 +50,8 @@ BOOK = "/p/book"
 TRIES = (30, timedelta(minutes=10))
 """Holds that one account may ask for; a person books far fewer."""
 
-router = APIRouter(include_in_schema=False)
 router.include_router(staff_routes.router)
-router.include_router(moving_routes.router)
+assert moving_routes  # its pages stand in the same router
 
 
 def _path_of(_session: Session, subject_id: uuid.UUID) -> str:
@@ -75,7 +74,13 @@ def departments(
     request: Request, patient: Patient, session: Transaction, q: Annotated[str, Query(max_length=20)] = ""
 ) -> Response:
     found = reading.departments(session, q)
-    context = {"sections": found, "q": q, "block": reading.blocks(session, patient.subject)}
+    context = {
+        "sections": found,
+        "doctors": reading.doctors(session, q),
+        "q": q,
+        "words": words,
+        "block": reading.blocks(session, patient.subject),
+    }
     return render(request, "patient/registration/departments.html", context)
 
 
