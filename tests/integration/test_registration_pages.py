@@ -116,6 +116,17 @@ def test_another_time_is_chosen_on_the_phone_and_put_into_its_calendar(place: Pa
     assert phone.get(f"{page}/visit.ics").status_code == 303
 
 
+@pytest.mark.req("REG-4")
+def test_the_office_sees_accounts_that_book_for_many(phone: Phone, clerk: Visitor) -> None:
+    for name in ("王芳", "李**"):
+        books(phone, desk.opened_session(1), name)
+    watch = "/staff/registration/watch"
+    assert "没有可疑的账号" in clerk.get(watch).text
+    shown = clerk.get(f"{watch}?persons=2").text
+    assert shown.count("data-account=") == 1
+    assert "李**" in shown
+
+
 def test_a_doctor_is_found_by_pinyin(phone: Phone) -> None:
     clinic_id = desk.opened_session(1)
     with begin() as session:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from datetime import date, time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Depends, Form, Query
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
@@ -15,10 +16,10 @@ from starlette.responses import RedirectResponse, Response
 from cloud.hospital import timetable
 from cloud.hospital.model import ClinicSession
 from cloud.kit import clock
-from cloud.kit.db import Transaction
+from cloud.kit.db import Transaction, among
 from cloud.kit.errors import Invalid, NotFound, XinglinError
 from cloud.kit.ids import new_id
-from cloud.patient.registration import ending, limits, reading, service, settled, words
+from cloud.patient.registration import ending, limits, reading, scalping, service, settled, words
 from cloud.patient.registration.model import Booking, BookingBlock
 from cloud.patient.registration.rules import is_voucher
 from cloud.people.access import Subject, display_name, visible_to
@@ -171,6 +172,52 @@ def lift(session: Transaction, staff: Handler, block_id: uuid.UUID, why: Text) -
 def refuse(session: Transaction, staff: Handler, block_id: uuid.UUID, why: Text) -> Response:
     limits.refuse_appeal(session, block_id, why=why, by=staff.actor)
     return RedirectResponse(f"{PAGE}/blocks", status_code=303)
+
+
+# ---------------------------------------------------------------------- what looks like a scalper
+
+WATCHED = {
+    "days": N_("最近天数"),
+    "persons": N_("就诊人数达到"),
+    "pairs": N_("转挂次数达到"),
+    "pair_seconds": N_("退号后多少秒内算转挂"),
+    "burst": N_("连续挂号达到"),
+    "burst_seconds": N_("多少秒内算连续"),
+}
+
+
+@router.get("/watch")
+def watch(
+    request: Request,
+    session: Transaction,
+    staff: Handler,
+    days: Annotated[int, Query(ge=1, le=365)] = 30,
+    persons: Annotated[int, Query(ge=1, le=1000)] = 5,
+    pairs: Annotated[int, Query(ge=1, le=1000)] = 2,
+    pair_seconds: Annotated[int, Query(ge=1, le=86400)] = 60,
+    burst: Annotated[int, Query(ge=2, le=1000)] = 4,
+    burst_seconds: Annotated[int, Query(ge=1, le=86400)] = 60,
+) -> Response:
+    """Accounts that pass a threshold, with the persons they book for."""
+    known = scalping.Thresholds(days, persons, pair_seconds, pairs, burst, burst_seconds)
+    found = scalping.recent(session, days)
+    rows = scalping.alarms(found, known)[:SHOWN]
+    shown = {each.account for each in rows}
+    of = {each.account: {one.person for one in found if one.account == each.account} for each in rows}
+    everybody = {each.person for each in found if each.account in shown}
+    may = visible_to(Subject.staff(staff), "book")
+    names = {
+        row[0]: display_name(row[1])
+        for row in session.execute(
+            select(Person.id, Person.name).where(among(Person.id, list(everybody)), Person.id.in_(may))
+        )
+    }
+    context = {
+        "rows": [(each, sorted(names[one] for one in of[each.account] if one in names)[:8]) for each in rows],
+        "known": asdict(known),
+        "labels": WATCHED,
+    }
+    return render(request, "patient/registration/staff_watch.html", context)
 
 
 # ---------------------------------------------------------------------- settings
