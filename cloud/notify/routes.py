@@ -31,6 +31,7 @@ TONES = {"waiting": "info", "sending": "info", "sent": "good", "failed": "bad", 
 TRANSPORT_NAMES = {service.SMS: N_("短信"), service.WECHAT: N_("微信消息"), service.ALIPAY: N_("支付宝消息")}
 TEMPLATE_NAMES = {
     "binding_code": N_("绑定验证码"),
+    "consent_code": N_("授权验证码"),
     "report_ready": N_("报告已出"),
     "report_recalled": N_("报告已撤回"),
     "critical_waits": N_("危急值待接收"),

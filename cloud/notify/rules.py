@@ -32,6 +32,7 @@ TEMPLATES = {
     each.name: each
     for each in (
         Template("binding_code", frozenset({"code", "minutes"}), timedelta(minutes=5)),
+        Template("consent_code", frozenset({"code", "minutes", "who", "what"}), timedelta(minutes=5)),
         Template("report_ready", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
         Template("critical_waits", frozenset({"hospital", "department", "minutes"}), timedelta(hours=2)),
         Template("report_recalled", frozenset({"hospital", "patient", "released", "link"}), timedelta(days=3)),
@@ -52,6 +53,10 @@ TEMPLATES = {
         ),
     )
 }
+
+
+CODES = ("binding_code", "consent_code")
+"""Carry a secret that is good for minutes: staff never send one again."""
 
 
 class TemplateMisused(ValueError):

@@ -17,7 +17,7 @@ from cloud.kit.ids import new_id
 from cloud.kit.jobs import enqueue
 from cloud.notify.errors import DeliveryFailed
 from cloud.notify.model import Delivery, DeliveryAttempt
-from cloud.notify.rules import SENDING_TIMEOUT, checked_parameters, gives_over, next_wait
+from cloud.notify.rules import CODES, SENDING_TIMEOUT, checked_parameters, gives_over, next_wait
 
 SMS = "sms"
 WECHAT = "wechat_message"
@@ -219,7 +219,7 @@ def try_again(session: Session, delivery_id: uuid.UUID) -> bool:
     done = session.scalar(
         update(Delivery)
         .where(Delivery.id == delivery_id, or_(Delivery.state == "failed", Delivery.state == "expired"))
-        .where(Delivery.template != "binding_code")
+        .where(Delivery.template.not_in(CODES))
         .values(state="waiting", next_attempt_at=now, expires_at=lifetime)
         .returning(Delivery.id)
     )

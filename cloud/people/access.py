@@ -31,11 +31,14 @@ __all__ = [
     "end",
     "grant",
     "grants_of",
+    "grants_on",
     "holders",
     "mask_id",
     "mask_phone",
     "person",
+    "person_for",
     "suspend",
+    "suspend_account",
     "visible_to",
 ]
 
@@ -93,6 +96,25 @@ def person(session: Session, subject: Subject, person_id: uuid.UUID, scope: str 
     return found
 
 
+def person_for(session: Session, subject: Subject, person_id: uuid.UUID, scope: str) -> Person:
+    """`person`, and the right stays until this transaction ends: whoever takes it away waits, and then finds what was
+    begun with it. For acts that leave something behind (a booking, a payment)."""
+    found = person(session, subject, person_id, scope)
+    held = session.scalars(
+        select(PersonGrant.id)
+        .where(
+            PersonGrant.account_id == subject.account_id,
+            PersonGrant.person_id.in_(with_merged(select(Person.id).where(Person.id == found.id))),
+            PersonGrant.scope == scope,
+            *_live(clock.now()),
+        )
+        .with_for_update(read=True)
+    ).all()
+    if subject.account_id is not None and not held:
+        raise NotFound("not_found", N_("没有找到，或者您无权查看。"))
+    return found
+
+
 def grant(
     session: Session,
     *,
@@ -114,8 +136,17 @@ def grant(
         raise Conflict("person_merge_race", N_("这份档案刚刚被合并，请重试。"))
     same = with_merged(select(Person.id).where(Person.id == survivor))
     _end_where(session, "verified_again", account_id, same, scopes)
+    now = clock.now()
     rows = [
-        PersonGrant(account_id=account_id, person_id=survivor, scope=scope, origin=origin, by=by, expires_at=expires_at)
+        PersonGrant(
+            account_id=account_id,
+            person_id=survivor,
+            scope=scope,
+            origin=origin,
+            by=by,
+            granted_at=now,
+            expires_at=expires_at,
+        )
         for scope in scopes
     ]
     session.add_all(rows)
@@ -125,9 +156,19 @@ def grant(
 
 def suspend(session: Session, person_ids: Iterable[uuid.UUID], *, why: str) -> int:
     """Stop every account's access to these persons until it is verified again; how many grants that were."""
+    return _suspend(session, why, PersonGrant.person_id.in_(list(person_ids)))
+
+
+def suspend_account(session: Session, account_id: uuid.UUID, person_ids: Iterable[uuid.UUID], *, why: str) -> int:
+    """Stop one account's access to these persons until it is verified again."""
+    mine = (PersonGrant.account_id == account_id, PersonGrant.person_id.in_(list(person_ids)))
+    return _suspend(session, why, *mine)
+
+
+def _suspend(session: Session, why: str, *which: ColumnElement[bool]) -> int:
     done = session.execute(
         update(PersonGrant)
-        .where(PersonGrant.person_id.in_(list(person_ids)), PersonGrant.state == "active")
+        .where(*which, PersonGrant.state == "active")
         .values(state="suspended", suspended_at=clock.now(), why=why)
         .returning(PersonGrant.id)
     )
@@ -156,6 +197,17 @@ def holders(session: Session, person_id: uuid.UUID, scope: str) -> list[uuid.UUI
         .order_by(PersonGrant.granted_at)
     )
     return list(dict.fromkeys(rows))
+
+
+def grants_on(session: Session, persons: Iterable[uuid.UUID]) -> list[PersonGrant]:
+    """Every grant there ever was for these persons, newest first: for the person's own page."""
+    return list(
+        session.scalars(
+            select(PersonGrant)
+            .where(PersonGrant.person_id.in_(list(persons)))
+            .order_by(PersonGrant.granted_at.desc(), PersonGrant.id.desc())
+        )
+    )
 
 
 def grants_of(session: Session, account_id: uuid.UUID) -> list[PersonGrant]:

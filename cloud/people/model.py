@@ -160,7 +160,8 @@ class PersonGrant(Identified, Base):
     suspended_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     why: Mapped[str | None]
-    """Why it was suspended or ended: ``merge``, ``unmerge``, ``unbound``, ``revoked``, ``verified_again``."""
+    """Why it was suspended or ended: ``merge``, ``unmerge``, ``real_name``, ``unbound``, ``revoked``,
+    ``verified_again``."""
 
 
 def snapshot(person: Person) -> dict[str, Any]:

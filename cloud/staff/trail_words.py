@@ -195,7 +195,7 @@ ACTIONS = {
     "critical.not_reached": N_("危急值未接通"),
     "patient.bind": N_("绑定患者手机"),
     "patient.unbind": N_("解除绑定"),
-    "patient.consent": N_("患者同意隐私条款"),
+    "patient.consent": N_("患者授权家人查看"),
     "notify.again": N_("再次发送消息"),
     "his.act_again": N_("再次处理 HIS 来件"),
     "his.send_again": N_("再次发送 HIS 去件"),

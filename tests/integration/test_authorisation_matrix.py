@@ -12,7 +12,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import httpx
@@ -58,7 +58,12 @@ PHONE: dict[str, str] = {
     "GET /p/bind/{code_id}": ACCOUNT,
     "POST /p/bind/{code_id}": ACCOUNT,
     "POST /p/bindings/{binding_id}/end": ACCOUNT,
-    "POST /p/relatives/{binding_id}": ACCOUNT,
+    "GET /p/my/record": ACCOUNT,
+    "GET /p/bindings/{family_id}/consent": ACCOUNT,
+    "POST /p/bindings/{family_id}/consent": ACCOUNT,
+    "GET /p/relatives/{relative_id}": ACCOUNT,
+    "POST /p/relatives/{relative_id}": ACCOUNT,
+    "POST /p/relatives/{relative_id}/revoke": ACCOUNT,
     "GET /p/sign-in": OPEN,
     "GET /p/oauth/wechat": OPEN,
     "GET /p/oauth/alipay": OPEN,
@@ -104,6 +109,13 @@ ALSO = {("visit", "GET /p"): "book", ("visit", "GET /p/today"): "book"}
 """Who may follow a person's visits is told of the visit that is booked, on the pages that put everything together."""
 ELSEWHERE = {
     "POST /pay/notice/{channel}": "a channel's signature is its sign-in (the forgery set)",
+    "GET /hospital/doctors/{doctor_id}/photo": "a doctor's picture, as on the wall",
+    "GET /kiosk": "the machine's first page, empty",
+    "POST /kiosk/enrol": "the code that staff give a kiosk",
+    "POST /kiosk/scan": "a kiosk's own session",
+    "GET /kiosk/visits/{visit_id}": "a kiosk's own session",
+    "POST /kiosk/visits/{visit_id}/print": "a kiosk's own session",
+    "POST /kiosk/visits/{visit_id}/confirm": "a kiosk's own session",
     "POST /api/print/v1/here": "a printer's key",
     "POST /api/print/v1/take": "a printer's key",
     "POST /api/print/v1/jobs/{job_id}/printed": "a printer's key",
@@ -158,6 +170,9 @@ def matrix(database_server: DatabaseServer) -> Iterator[Matrix]:
         for each in routers():
             if hasattr(each, "include_in_schema"):
                 patched.setattr(each, "include_in_schema", True)
+            for inner in getattr(each, "routes", []):  # a router within a router remembers how it was taken in
+                if hasattr(inner, "include_context"):
+                    patched.setattr(inner, "include_context", replace(inner.include_context, include_in_schema=True))
         with running_site() as site:
             paths = document(site.app)["paths"]
             made = Matrix(site, [f"{verb.upper()} {path}" for path, verbs in paths.items() for verb in verbs])
@@ -170,6 +185,7 @@ def matrix(database_server: DatabaseServer) -> Iterator[Matrix]:
 def _furnish(matrix: Matrix) -> None:
     """Wang with one of everything, and phones that may do all, one thing, or nothing for her."""
     wang, other = register("王小芳", WANG_ID, "00013800001", mrn="P1"), register("赵它", None, "00013800002")
+    child = register("钱小二")
     accounts = {name: _phone(matrix, name) for name in ("own", *SCOPES, "stranger", "nobody")}
     with begin() as session:
         mine = session.get_one(PatientAccount, accounts["own"])
@@ -180,6 +196,12 @@ def _furnish(matrix: Matrix) -> None:
             access.grant(
                 session, account_id=accounts[scope], person_id=wang, scopes=(scope,), origin="consent", by="test"
             )
+        cousin = PatientAccount(channel="wechat", app_id="wx", open_id="cousin")
+        session.add(cousin)
+        session.flush()
+        followed = binding.bind(session, cousin, wang, relation="family", method="window", by="test")
+        theirs = binding.bind(session, mine, child, relation="family", method="window", by="test")
+        matrix.ids |= {"relative_id": str(followed.id), "family_id": str(theirs.id)}
         code = BindingCode(
             account_id=accounts["own"],
             person_id=wang,
@@ -223,7 +245,8 @@ def _furnish(matrix: Matrix) -> None:
         "/p/bookings/{booking_id}/rebook": {"clinic": str(another), "key": key},
         "/p/waiting/{entry_id}/take": {"key": key},
         "/p/bind/{code_id}": {"code": "000000"},
-        "/p/relatives/{binding_id}": {"allowed": "true"},
+        "/p/relatives/{relative_id}": {"scope": "report", "term": "30"},
+        "/p/bindings/{family_id}/consent": {"scope": "report", "term": "30"},
         "/p/bind": {"name": "无此人", "number": "C99999", "relation": "self"},
     }
     matrix.marks = {

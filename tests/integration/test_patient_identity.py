@@ -216,7 +216,10 @@ def test_after_unbinding_binding_online_waits_for_the_cool_down(hospital: Town, 
         [bound] = account.persons(session, mine.id)
     assert wang.post(f"/p/bindings/{bound.binding_id}/end").status_code == 303
     assert sees("wang") == set()
-    assert wang.ask_for_code("王芳", WANG_ID).status_code == 200
+    refused = wang.ask_for_code("王芳", WANG_ID)
+    assert refused.status_code == 409
+    assert "起才能在线再次绑定" in refused.text
+    assert "窗口" in refused.text
     with begin() as session:
         session.execute(text("UPDATE patient_binding SET ended_at = now() - interval '31 days'"))
     wang.bind("王芳", WANG_ID, PHONE)

@@ -127,11 +127,11 @@ def test_a_family_account_reads_only_with_the_persons_consent(hospital: Town, ph
     assert len(hospital.pushes("mother")) == 1
     with begin() as session:
         binding = session.scalars(select(Binding).where(Binding.relation == "family")).one().id
-    assert phone.post(f"/p/relatives/{binding}", {"allowed": "true"}).status_code == 404
-    assert mothers.post(f"/p/relatives/{binding}", {"allowed": "true"}).status_code == 303
+    assert phone.post(f"/p/relatives/{binding}", {"scope": "report", "term": "365"}).status_code == 404
+    assert mothers.post(f"/p/relatives/{binding}", {"scope": "report", "term": "365"}).status_code == 303
     assert phone.reads(report).status_code == 200
     assert "王*" in mothers.get("/p/my").text
-    assert mothers.post(f"/p/relatives/{binding}", {"allowed": "false"}).status_code == 303
+    assert mothers.post(f"/p/relatives/{binding}/revoke").status_code == 303
     assert phone.reads(report).status_code == 404
 
 
@@ -143,7 +143,7 @@ def test_a_consent_ends_with_its_time(hospital: Town, phone: Phone) -> None:
     report = release_report(mother, WBC="6.1")
     with begin() as session:
         binding = session.scalars(select(Binding).where(Binding.relation == "family")).one().id
-    mothers.post(f"/p/relatives/{binding}", {"allowed": "true"})
+    mothers.post(f"/p/relatives/{binding}", {"scope": "report", "term": "365"})
     with begin() as session:
         session.execute(text("UPDATE person_grant SET expires_at = now() WHERE origin = 'consent'"))
     assert phone.reads(report).status_code == 404
@@ -273,7 +273,7 @@ def test_the_person_sees_who_looked(hospital: Town, phone: Phone, wang: uuid.UUI
     phone.get(f"/p/reports/{report}/pdf")
     mine = phone.get("/p/my").text
     assert "查看了报告" in mine
-    assert "下载报告" in mine
+    assert "下载了报告" in mine
 
 
 @pytest.mark.req("UX-1")

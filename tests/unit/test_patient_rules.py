@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from cloud.lis.reports.view import ReportItem
 from cloud.lis.verification.rules import Flag
 from cloud.patient.identity.rules import (
-    COOL_DOWN,
-    MAX_ACCOUNTS_OF_A_PERSON,
-    MAX_FAMILY,
+    Limit,
+    Limits,
     PastBinding,
     can_receive_sms,
-    may_bind_online,
+    limit_reached,
     new_sms_code,
     new_window_code,
     normal_window_code,
@@ -32,25 +31,37 @@ def past(relation: str, *, same: bool = False, ended_days_ago: int | None = None
     return PastBinding(relation, same, ended, None if ended is None else why)
 
 
+LIMITS = Limits()
+
+
+def kept_by(relation: str, rows: list[PastBinding], own_accounts: int = 0) -> Limit | None:
+    found = limit_reached(relation, rows, own_accounts, NOW, LIMITS)
+    return found.limit if found else None
+
+
 @pytest.mark.req("ACC-1")
-def test_one_self_five_relatives_and_two_accounts_of_a_person() -> None:
-    assert may_bind_online("self", [], 0, NOW)
-    assert not may_bind_online("self", [past("self")], 0, NOW)
-    assert may_bind_online("self", [past("self", same=True)], 0, NOW)
-    assert not may_bind_online("self", [], MAX_ACCOUNTS_OF_A_PERSON, NOW)
-    family = [past("family")] * (MAX_FAMILY - 1)
-    assert may_bind_online("family", family, 0, NOW)
-    assert not may_bind_online("family", [*family, past("family")], 0, NOW)
+def test_one_self_five_persons_and_two_accounts_of_a_person() -> None:
+    assert kept_by("self", []) is None
+    assert kept_by("self", [past("self")]) == Limit.SELF_BOUND
+    assert kept_by("self", [past("self", same=True)]) is None
+    assert kept_by("self", [], LIMITS.accounts) == Limit.ACCOUNTS
+    bound = [past("self"), *[past("family")] * (LIMITS.persons - 2)]
+    assert kept_by("family", bound) is None
+    assert kept_by("family", [*bound, past("family")]) == Limit.PERSONS
+    assert kept_by("family", [*bound, past("family", same=True)]) is None, "verified again, not one more"
 
 
 @pytest.mark.req("ACC-1")
 def test_the_cool_down_follows_an_unbinding_only() -> None:
-    just = COOL_DOWN.days - 1
-    assert not may_bind_online("self", [past("self", same=True, ended_days_ago=just)], 0, NOW)
-    assert not may_bind_online("family", [past("family", same=True, ended_days_ago=just)], 0, NOW)
-    assert not may_bind_online("self", [past("self", ended_days_ago=just)], 0, NOW)
-    assert may_bind_online("self", [past("self", same=True, ended_days_ago=COOL_DOWN.days)], 0, NOW)
-    assert may_bind_online("self", [past("self", same=True, ended_days_ago=just, why="verified_again")], 0, NOW)
+    just = LIMITS.cool_down.days - 1
+    assert kept_by("self", [past("self", same=True, ended_days_ago=just)]) == Limit.COOL_DOWN
+    assert kept_by("family", [past("family", same=True, ended_days_ago=just)]) == Limit.COOL_DOWN
+    assert kept_by("self", [past("self", ended_days_ago=just)]) == Limit.COOL_DOWN
+    assert kept_by("self", [past("self", same=True, ended_days_ago=LIMITS.cool_down.days)]) is None
+    assert kept_by("self", [past("self", same=True, ended_days_ago=just, why="verified_again")]) is None
+    found = limit_reached("self", [past("self", same=True, ended_days_ago=just)], 0, NOW, LIMITS)
+    assert found is not None
+    assert found.until == NOW + timedelta(days=1)
 
 
 def test_codes_are_six_digits_and_eight_clear_characters() -> None:

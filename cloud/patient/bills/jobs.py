@@ -19,11 +19,14 @@ from cloud.kit import clock
 from cloud.kit.events import on
 from cloud.kit.jobs import enqueue, job
 from cloud.kit.money import yuan
+from cloud.patient.bills import hindering
 from cloud.patient.identity import reach
 from cloud.payments.events import RefundStuck
 from cloud.payments.model import Payment
 from cloud.people import access
 from cloud.people.access import Subject, display_name
+
+assert hindering  # what keeps an account from letting go of a person is known from here on
 
 PUSH = "patient.bills.push"
 TOGETHER = timedelta(seconds=20)

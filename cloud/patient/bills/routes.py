@@ -6,22 +6,25 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import paying, refunding
-from cloud.billing.model import PURPOSE, BillPaymentState
+from cloud.billing.model import PURPOSE, BillPaymentState, Charge
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Invalid, NotFound
 from cloud.kit.ids import new_id
 from cloud.patient.bills import rules, service
 from cloud.patient.bills.service import Opened
+from cloud.patient.identity import looked
 from cloud.patient.identity.access import CurrentPatient, Patient
 from cloud.patient.identity.account import log_access
 from cloud.patient.paying import purposes
 from cloud.patient.paying.payer import payer_of
 from cloud.patient.paying.purposes import Purpose
+from cloud.people import access
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
@@ -35,6 +38,7 @@ def _path_of(session: Session, subject_id: uuid.UUID) -> str:
 
 
 purposes.register(Purpose(PURPOSE, N_("门诊缴费"), _path_of))
+looked.things("bill", lambda persons: select(Charge.id).where(Charge.person_id.in_(persons)))
 
 Chosen = Annotated[list[str], Query(max_length=50)]
 
@@ -77,7 +81,8 @@ def pay(
 ) -> Response:
     """Hold them and go to the pay page. The same submit again leads to the same payment."""
     wanted = _ids(charge)
-    service.chosen(session, patient.subject, wanted)
+    for each in {bill.charge.person_id for bill in service.chosen(session, patient.subject, wanted)}:
+        access.person_for(session, patient.subject, each, "pay")
     payer = payer_of(session, patient.account_id)
     payment = paying.begin(
         session,

@@ -1,4 +1,4 @@
-"""What an account has: the persons bound to it, who may read whom, and who looked. Shown on the page "my"."""
+"""What an account has: the persons bound to it and what it may do for them; and the record of what it opened."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cloud.kit import clock
-from cloud.kit.audit import record
-from cloud.kit.errors import NotFound
 from cloud.patient.identity.model import AccessRecord, Binding, PatientAccount
-from cloud.patient.identity.rules import CONSENT_LIFETIME
 from cloud.people import access
 from cloud.people.access import Subject, display_name, visible_to
-from cloud.people.service import get, person_ids
-from cloud.web.i18n import mark as N_
+from cloud.people.service import get
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,37 +24,25 @@ class BoundPerson:
     name: str
     relation: str
     state: str
-    may_read: bool
+    scopes: tuple[str, ...]
+    """What the account may see or do for them now."""
     bound_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Relative:
-    """An account that bound me as family, and whether I let it read my reports."""
-
-    binding_id: uuid.UUID
-    name: str
-    """Masked, as that account's own person is called; "" when it has none."""
-    bound_at: datetime
-    may_read: bool
 
 
 def persons(session: Session, account_id: uuid.UUID) -> list[BoundPerson]:
     """Who is bound to this account. Names in full only for oneself; a relative's is masked."""
-    states: dict[uuid.UUID, set[tuple[str, str]]] = {}
+    states: dict[uuid.UUID, set[str]] = {}
     for row in access.grants_of(session, account_id):
-        states.setdefault(row.person_id, set()).add((row.scope, row.state))
-    readable = set(session.scalars(visible_to(Subject.account(account_id), "report")))
-    return [_bound(session, binding, states, readable) for binding in _bindings(session, account_id)]
+        states.setdefault(row.person_id, set()).add(row.state)
+    subject = Subject.account(account_id)
+    allowed = {scope: set(session.scalars(visible_to(subject, scope))) for scope in access.ALL_SCOPES}
+    return [_bound(session, binding, states, allowed) for binding in _bindings(session, account_id)]
 
 
 def _bound(
-    session: Session,
-    binding: Binding,
-    states: dict[uuid.UUID, set[tuple[str, str]]],
-    readable: set[uuid.UUID],
+    session: Session, binding: Binding, states: dict[uuid.UUID, set[str]], allowed: dict[str, set[uuid.UUID]]
 ) -> BoundPerson:
-    active = any(state == "active" for _, state in states.get(binding.person_id, set()))
+    active = "active" in states.get(binding.person_id, set())
     name = get(session, binding.person_id).name
     return BoundPerson(
         binding_id=binding.id,
@@ -67,7 +50,7 @@ def _bound(
         name=name if binding.relation == "self" and active else display_name(name),
         relation=binding.relation,
         state="active" if active else "suspended",
-        may_read=binding.person_id in readable,
+        scopes=tuple(scope for scope, persons in allowed.items() if binding.person_id in persons),
         bound_at=binding.bound_at,
     )
 
@@ -85,57 +68,10 @@ def own_person(session: Session, account_id: uuid.UUID) -> uuid.UUID | None:
     return None
 
 
-def relatives(session: Session, account_id: uuid.UUID) -> list[Relative]:
-    """The accounts that bound this account's own person as family."""
-    me = own_person(session, account_id)
-    if me is None:
-        return []
-    readers = set(access.holders(session, me, "report"))
-    found = session.scalars(
-        select(Binding).where(
-            Binding.person_id.in_(person_ids(session, me)),
-            Binding.relation == "family",
-            Binding.ended_at.is_(None),
-        )
-    )
-    return [
-        Relative(row.id, _masked_owner(session, row.account_id), row.bound_at, row.account_id in readers)
-        for row in found
-    ]
-
-
-def _masked_owner(session: Session, account_id: uuid.UUID) -> str:
+def masked_owner(session: Session, account_id: uuid.UUID) -> str:
+    """How an account's own person is shown to others; "" when it has none."""
     me = own_person(session, account_id)
     return "" if me is None else display_name(get(session, me).name)
-
-
-def allow_reading(session: Session, account_id: uuid.UUID, binding_id: uuid.UUID, *, allowed: bool) -> None:
-    """The person lets a relative read their reports for a year, or takes it back. Only about oneself."""
-    me = own_person(session, account_id)
-    binding = session.get(Binding, binding_id)
-    known = binding is not None and binding.ended_at is None and binding.relation == "family"
-    if me is None or binding is None or not known or binding.person_id not in person_ids(session, me):
-        raise NotFound("not_found", N_("没有找到，或者您无权查看。"))
-    actor = f"account:{account_id}"
-    if allowed:
-        access.grant(
-            session,
-            account_id=binding.account_id,
-            person_id=me,
-            scopes=("report",),
-            origin="consent",
-            by=actor,
-            expires_at=clock.now() + CONSENT_LIFETIME,
-        )
-    else:
-        access.end(session, account_id=binding.account_id, person_id=me, why="revoked", scopes=("report",))
-    record(
-        session,
-        actor=actor,
-        action="patient.consent" if allowed else "patient.consent_revoked",
-        aggregate=("person", me),
-        after={"account": binding.account_id, "scope": "report"},
-    )
 
 
 def may(session: Session, account_id: uuid.UUID, person_id: uuid.UUID, scope: str) -> uuid.UUID:
@@ -165,33 +101,6 @@ def log_access(
         )
     )
     session.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """One line of "who looked at my reports"."""
-
-    at: datetime
-    act: str
-    name: str
-    """Masked; "" for an account without a person of its own."""
-    mine: bool
-
-
-def who_looked(session: Session, account_id: uuid.UUID, limit: int = 20) -> list[Looked]:
-    """The newest acts on this account's own person, by any account."""
-    me = own_person(session, account_id)
-    if me is None:
-        return []
-    rows = session.scalars(
-        select(AccessRecord)
-        .where(AccessRecord.person_id.in_(person_ids(session, me)))
-        .order_by(AccessRecord.at.desc())
-        .limit(limit)
-    )
-    return [
-        Looked(row.at, row.act, _masked_owner(session, row.account_id), row.account_id == account_id) for row in rows
-    ]
 
 
 def account(session: Session, account_id: uuid.UUID) -> PatientAccount | None:

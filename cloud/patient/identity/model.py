@@ -73,6 +73,7 @@ class Binding(Identified, Base):
             postgresql_where=text("ended_at IS NULL AND relation = 'self'"),
         ),
         Index("ix_patient_binding_person_id", "person_id"),
+        Index("ix_patient_binding_real_name", "bound_at", postgresql_where=text("real_name = 'unknown'")),
     )
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("patient_account.id"))
@@ -82,6 +83,8 @@ class Binding(Identified, Base):
     by: Mapped[str]
     bound_at: Mapped[datetime] = mapped_column(default=clock.now)
     ended_at: Mapped[datetime | None]
+    real_name: Mapped[str | None]
+    """What the real-name service said: ``same``, ``different``, ``unknown`` (asked again); empty: not asked."""
     why_ended: Mapped[str | None]
     """``unbound``, or ``verified_again`` when a newer binding took its place."""
 
@@ -99,6 +102,9 @@ class BindingCode(Identified, Created, Base):
     scopes: Mapped[str | None]
     """What entering it lets the account read, separated by spaces; empty: it binds."""
     lasts_days: Mapped[int | None]
+    """Empty, with `scopes`: until it is taken back."""
+    real_name: Mapped[str | None]
+    """What the real-name service said before the code was sent; the binding keeps it."""
     tries: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
@@ -119,13 +125,29 @@ class AccessRecord(Identified, Base):
     """Which account opened (or was refused) what; appended. The person sees it on the page "my"."""
 
     __tablename__ = "patient_access"
-    __table_args__ = (Index("ix_patient_access_person_id_at", "person_id", "at"),)
+    __table_args__ = (
+        Index("ix_patient_access_person_id_at", "person_id", "at"),
+        Index("ix_patient_access_refused", "target", postgresql_where=text("NOT allowed")),
+    )
 
     at: Mapped[datetime] = mapped_column(default=clock.now)
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("patient_account.id"), index=True)
     person_id: Mapped[uuid.UUID | None]
     """Whose data; empty for a refusal, which must not tell whose it would have been."""
     act: Mapped[str]
-    """``report.open``, ``report.pdf`` ..."""
+    """``report.open``, ``report.pdf`` ... (`acts.WORDS`)"""
     target: Mapped[str]
     allowed: Mapped[bool]
+
+
+class PatientPolicy(Identified, Base):
+    """A decision of the hospital about accounts; the newest row of a key counts, earlier ones stay."""
+
+    __tablename__ = "patient_policy"
+    __table_args__ = (Index("ix_patient_policy_key", "key", "valid_from"),)
+
+    key: Mapped[str]
+    value: Mapped[int]
+    set_by: Mapped[str]
+    reason: Mapped[str]
+    valid_from: Mapped[datetime] = mapped_column(default=clock.now)

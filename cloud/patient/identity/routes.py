@@ -16,10 +16,23 @@ from cloud.kit import clock
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Invalid
 from cloud.kit.sealed import blind_index
-from cloud.patient.identity import account, binding, sign_in, window, window_routes
+from cloud.patient.identity import (
+    account,
+    binding,
+    codes,
+    consent,
+    consent_routes,
+    looked,
+    policy,
+    policy_routes,
+    real_names,
+    sign_in,
+    window,
+    window_routes,
+)
 from cloud.patient.identity.access import REALM, SIGNED_IN_FOR, Patient
 from cloud.patient.identity.model import BindingCode
-from cloud.patient.identity.rules import LOOKUPS_PER_ACCOUNT, LOOKUPS_PER_NUMBER, RELATIONS, read_number
+from cloud.patient.identity.rules import LOOKUPS_PER_ACCOUNT, LOOKUPS_PER_NUMBER, RELATIONS, GivenNumber, read_number
 from cloud.web import cookies, rate
 from cloud.web.i18n import gettext as _
 from cloud.web.i18n import mark as N_
@@ -28,7 +41,8 @@ from cloud.web.refusals import safe_next
 from cloud.web.sessions import address_of, close_session, open_session
 
 router = APIRouter(include_in_schema=False)
-router.include_router(window_routes.router)
+for part in (window_routes, consent_routes, policy_routes):
+    router.include_router(part.router)
 
 BROWSER_COOKIE = "xl_oauth"
 SIGN_INS_PER_ADDRESS = (600, timedelta(minutes=10))
@@ -118,11 +132,23 @@ def ask_for_code(
         error = _("请填写姓名，以及正确的身份证号或就诊卡号。")
         return _bind_form(request, name=name, relation=relation, error=error, status=422)
     _count_lookups(patient.account_id, given.value)
+    said = _real_name(name, given)
     with begin() as session:
-        issued = binding.send_code(session, patient.account_id, name=name, number=given, relation=relation)
+        issued = binding.send_code(
+            session, patient.account_id, name=name, number=given, relation=relation, real_name=said
+        )
     if issued is None:
         return render(request, "patient/identity/to_the_window.html", {"reason": "no_match"})
     return RedirectResponse(f"/p/bind/{issued.id}", status_code=303)
+
+
+def _real_name(name: str, given: GivenNumber) -> str | None:
+    """What the real-name service says of somebody whom the hospital's file knows; asked with no transaction open."""
+    if given.kind != "id_number":
+        return None
+    with begin() as session:
+        fits = binding.who_fits(session, name=name, number=given) is not None
+    return real_names.service().compare(name.strip(), given.value) if fits else None
 
 
 def _count_lookups(account_id: uuid.UUID, number: str) -> None:
@@ -146,11 +172,12 @@ def show_window_code(request: Request, patient: Patient, session: Transaction) -
 
 @router.get("/p/bind/{code_id}")
 def code_page(request: Request, patient: Patient, session: Transaction, code_id: uuid.UUID) -> Response:
-    return _code_form(request, binding.live_code(session, patient.account_id, code_id))
+    return _code_form(request, codes.live_code(session, patient.account_id, code_id))
 
 
 def _code_form(request: Request, code: BindingCode, error: str = "", status: int = 200) -> Response:
-    context = {"code": code, "seconds": binding.expires_in_s(code, clock.now()), "error": error}
+    allows = [consent.SCOPES[scope] for scope in (code.scopes or "").split()]
+    context = {"code": code, "seconds": codes.expires_in_s(code, clock.now()), "error": error, "allows": allows}
     return render(request, "patient/identity/code.html", context, status)
 
 
@@ -160,14 +187,17 @@ def enter_code(
 ) -> Response:
     """Each try is committed before anything else happens, so that a refusal cannot take it back."""
     with begin() as session:
-        tried = binding.try_code(session, patient.account_id, code_id, code)
+        tried = codes.try_code(session, patient.account_id, code_id, code)
     if not tried.right:
         if tried.left == 0:
             return render(request, "patient/identity/to_the_window.html", {"reason": "tries"}, 422)
         error = _("验证码不正确，还可以再试 {left} 次。").format(left=tried.left)
         return _code_form(request, tried.code, error, 422)
     with begin() as session:
-        binding.bind_by_code(session, tried)
+        if tried.code.scopes:
+            consent.give_by_code(session, tried)
+        else:
+            binding.bind_by_code(session, tried)
     return RedirectResponse("/p/my", status_code=303)
 
 
@@ -175,8 +205,10 @@ def enter_code(
 def my_page(request: Request, patient: Patient, session: Transaction) -> Response:
     context = {
         "persons": account.persons(session, patient.account_id),
-        "relatives": account.relatives(session, patient.account_id),
-        "looked": account.who_looked(session, patient.account_id),
+        "relatives": consent.relatives(session, patient.account_id),
+        "looked": looked.who_looked(session, patient.account_id, limit=5),
+        "scope_words": consent.SCOPES,
+        "cool_down_days": policy.value(session, "cool_down_days"),
     }
     return render(request, "patient/identity/my.html", context)
 
@@ -184,12 +216,4 @@ def my_page(request: Request, patient: Patient, session: Transaction) -> Respons
 @router.post("/p/bindings/{binding_id}/end")
 def end_binding(patient: Patient, session: Transaction, binding_id: uuid.UUID) -> Response:
     binding.unbind(session, patient.account_id, binding_id)
-    return RedirectResponse("/p/my", status_code=303)
-
-
-@router.post("/p/relatives/{binding_id}")
-def consent(
-    patient: Patient, session: Transaction, binding_id: uuid.UUID, allowed: Annotated[bool, Form()] = False
-) -> Response:
-    account.allow_reading(session, patient.account_id, binding_id, allowed=allowed)
     return RedirectResponse("/p/my", status_code=303)

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 
 from cloud.people.rules import is_citizen_number, normal_id_number, normal_phone
 
@@ -20,12 +21,12 @@ GUARDIAN = "guardian"
 WINDOW_CODE_LIFETIME = timedelta(minutes=10)
 OLDER_CHILD, ADULT = 14, 18
 """At 14 the window looks again before a guardian reads on (the young person is asked); at 18 guardianship ends."""
-MAX_FAMILY = 5
-MAX_ACCOUNTS_OF_A_PERSON = 2
-"""Accounts that are this person's own (one WeChat, one Alipay); more only at the window."""
-COOL_DOWN = timedelta(days=30)
-"""After unbinding, before the same may be bound online again."""
-CONSENT_LIFETIME = timedelta(days=365)
+CONSENT_SCOPES = ("visit", "order", "report", "inpatient", "checkup")
+"""What a person can let a relative see; booking and paying come with the binding."""
+CONSENT_TERMS: tuple[int | None, ...] = (1, 30, 365, None)
+"""For how many days; None: until it is taken back."""
+CONSENT_CODES_PER_ACCOUNT = (5, timedelta(hours=1))
+CONSENT_CODES_PER_PERSON = (5, timedelta(days=1))
 LOOKUPS_PER_ACCOUNT = (5, timedelta(hours=1))
 LOOKUPS_PER_NUMBER = (5, timedelta(days=1))
 
@@ -100,24 +101,58 @@ class PastBinding:
     why_ended: str | None
 
 
-def may_bind_online(relation: str, past: Iterable[PastBinding], own_accounts: int, now: datetime) -> bool:
-    """Whether this account may bind this person by itself; the window may always, with the document in hand.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the hospital decided (`policy`)."""
+
+    persons: int = 5
+    """Bound to one account, the holder of the phone counted."""
+    accounts: int = 2
+    """That are one person's own (one WeChat, one Alipay)."""
+    cool_down: timedelta = timedelta(days=30)
+    """After unbinding, before the same may be bound online again."""
+
+
+class Limit(StrEnum):
+    """Which limit is reached. All but the last speak of the account alone, and may be told to who holds the phone."""
+
+    SELF_BOUND = "self_bound"
+    PERSONS = "persons"
+    COOL_DOWN = "cool_down"
+    ACCOUNTS = "accounts"
+    """Of the person: who tries numbers must not learn that somebody is known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """`until`: when binding online is possible again, for a cool-down."""
+
+    limit: Limit
+    until: datetime | None = None
+
+
+def limit_reached(
+    relation: str, past: Iterable[PastBinding], own_accounts: int, now: datetime, limits: Limits
+) -> Reached | None:
+    """What keeps this account from binding this person by itself; the window may always, with the document in hand.
 
     `own_accounts`: how many other accounts are this person's own already.
     """
     rows = list(past)
-    others = [row for row in rows if not row.same_person]
-    if relation == "self":
-        if any(row.relation == "self" and row.ended_at is None for row in others):
-            return False
-        if own_accounts >= MAX_ACCOUNTS_OF_A_PERSON:
-            return False
-    elif sum(row.relation == "family" and row.ended_at is None for row in others) >= MAX_FAMILY:
-        return False
-    return not any(_cools_down(row, relation, now) for row in rows)
+    others = [row for row in rows if not row.same_person and row.ended_at is None]
+    if relation == "self" and any(row.relation == "self" for row in others):
+        return Reached(Limit.SELF_BOUND)
+    again = any(row.same_person and row.ended_at is None for row in rows)
+    if not again and len(others) >= limits.persons:
+        return Reached(Limit.PERSONS)
+    cooling = [row.ended_at + limits.cool_down for row in rows if row.ended_at and _counts(row, relation)]
+    if cooling and max(cooling) > now:
+        return Reached(Limit.COOL_DOWN, max(cooling))
+    if relation == "self" and own_accounts >= limits.accounts:
+        return Reached(Limit.ACCOUNTS)
+    return None
 
 
-def _cools_down(row: PastBinding, relation: str, now: datetime) -> bool:
-    if row.ended_at is None or row.why_ended != "unbound" or row.ended_at + COOL_DOWN <= now:
-        return False
-    return row.same_person or (relation == "self" and row.relation == "self")
+def _counts(row: PastBinding, relation: str) -> bool:
+    """Whether this end makes binding wait: of the same person, or of whoever the holder said to be before."""
+    return row.why_ended == "unbound" and (row.same_person or (relation == "self" and row.relation == "self"))

@@ -16,6 +16,7 @@ from cloud.patient.registration import (
     at_his,
     confirming,
     ending,
+    hindering,
     moving,
     numbers,
     reminding,
@@ -25,6 +26,8 @@ from cloud.patient.registration import (
     waiting,
 )
 from cloud.payments.events import PaymentClosed, PaymentSettled, RefundArrived
+
+assert hindering  # what keeps an account from letting go of a person is known from here on
 
 
 @on(SessionPublished, "registration.published", background=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from barcode import Code128
 from fastapi import Form, Query
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -17,7 +18,7 @@ from cloud.kit import clock
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.ids import new_id
-from cloud.patient.identity import account
+from cloud.patient.identity import account, looked
 from cloud.patient.identity.access import CurrentPatient, Patient
 from cloud.patient.identity.account import log_access
 from cloud.patient.paying import purposes
@@ -64,6 +65,7 @@ def _about(session: Session, subject_id: uuid.UUID) -> str:
 
 
 purposes.register(Purpose(service.PURPOSE, N_("挂号费"), _path_of, _about))
+looked.things("booking", lambda persons: select(Booking.id).where(Booking.person_id.in_(persons)))
 
 
 # ---------------------------------------------------------------------- choosing
@@ -158,7 +160,7 @@ def hold(
     at_most, within = TRIES
     with begin() as apart:
         rate.count(apart, act="patient.book", subject=str(patient.account_id), at_most=at_most, within=within)
-    who = access.person(session, patient.subject, an_id(person), "book")
+    who = access.person_for(session, patient.subject, an_id(person), "book")
     wish = service.HoldWish(
         clinic_session_id=an_id(clinic_id),
         person_id=who.id,
@@ -279,7 +281,7 @@ def cancel(
 def wait(
     patient: Patient, session: Transaction, clinic_id: str, person: Annotated[str, Form(max_length=40)]
 ) -> Response:
-    who = access.person(session, patient.subject, an_id(person), "book")
+    who = access.person_for(session, patient.subject, an_id(person), "book")
     limits.take_turn(session, who.id)
     clinic = service.bookable(session, an_id(clinic_id))
     limits.check(session, who.id, clinic, by_phone=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 from fastapi import APIRouter
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,8 +14,9 @@ from cloud.config import settings
 from cloud.kit.db import Transaction, begin
 from cloud.kit.errors import NotFound
 from cloud.lis.catalog.words import SPECIMENS
+from cloud.lis.reports.model import Report
 from cloud.lis.reports.view import ReportView
-from cloud.patient.identity import account
+from cloud.patient.identity import account, looked
 from cloud.patient.identity.access import CurrentPatient, Patient
 from cloud.patient.identity.account import log_access
 from cloud.patient.reports import service
@@ -24,6 +26,7 @@ from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 
 router = APIRouter(include_in_schema=False)
+looked.things("report", lambda persons: select(Report.id).where(Report.person_id.in_(persons)))
 
 
 @router.get("/p/reports")
