@@ -16,6 +16,7 @@ SERVICE_KINDS = {
     "charge": N_("账单"),
     "bill_payment": N_("合并缴费"),
     "billing_policy": N_("收费规则"),
+    "booking.change": N_("改约"),
     "patient_policy": N_("患者账号规则"),
     "booking": N_("挂号预约"),
     "booking_waiting": N_("候补登记"),
@@ -102,6 +103,7 @@ SERVICE_ACTIONS = {
     "holiday.set": N_("设置节假日"),
     "holiday.remove": N_("删除节假日"),
     "patient.consent_revoked": N_("患者收回授权"),
+    "booking.change": N_("改约"),
     "patient.policy": N_("设置患者账号规则"),
     "patient.real_name_differs": N_("实名核验不一致，暂停绑定"),
 }
