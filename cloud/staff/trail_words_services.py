@@ -77,6 +77,7 @@ SERVICE_ACTIONS = {
     "booking.late_money": N_("放号后到账，退回"),
     "booking.stopped": N_("停诊影响预约"),
     "booking.rebook": N_("改约到另一班次"),
+    "booking.change": N_("患者改约到另一时间"),
     "booking.arrive": N_("到院报到"),
     "booking.no_show": N_("登记患者爽约"),
     "booking.invoice": N_("打印挂号发票"),

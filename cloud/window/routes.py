@@ -26,12 +26,22 @@ from cloud.web import navigation
 from cloud.web.i18n import mark as N_
 from cloud.web.pages import render
 from cloud.web.refusals import message_of
-from cloud.window import bookings, desk, executing_routes, finding, making_routes, receipt_routes, service
+from cloud.window import (
+    bookings,
+    charge_routes,
+    desk,
+    executing_routes,
+    finding,
+    making_routes,
+    receipt_routes,
+    service,
+)
 from cloud.window.wording import ITEM_STATES, KINDS, REFUND_STAGES, STANDINGS
 
 PAGE = "/staff/window"
 router = APIRouter(include_in_schema=False)
 router.include_router(receipt_routes.router)
+router.include_router(charge_routes.router)
 router.include_router(executing_routes.router)
 router.include_router(making_routes.router)
 

@@ -33,6 +33,8 @@ from tests.support.racing import race
 pytestmark = pytest.mark.req("PAY-4")
 
 HEAD_START_S = 0.002
+FAIR = 1000
+"""So many races must have been won by either side a fifth of the time; of a few, chance alone decides."""
 THOUSAND = pytest.param(1000, marks=pytest.mark.slow)
 
 
@@ -95,6 +97,10 @@ def race_all(
         first, other = ("done", "back") if ended[0] == "done" else ("back", "done")
         late[other] = max(late[other] - HEAD_START_S, 0.0)
         late[first] += HEAD_START_S if late[other] == 0 else 0.0
+    print(f"{len(charges)} races:", dict(ends))
+    if len(charges) >= FAIR:
+        done = sum(count for end, count in ends.items() if end[0] == "done")
+        assert min(done, len(charges) - done) >= len(charges) // 5, "they did not meet"
     return ends
 
 

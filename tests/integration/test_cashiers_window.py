@@ -315,3 +315,41 @@ def test_another_patients_booking_and_bill_are_not_dealt_with_under_this_name(ca
     charge = bills.arisen(bills.person("第三人"), 1500)
     assert take(cashier, other, [charge], expected=1500).status_code == 404
     assert bills.states(charge) == "payable: payable"
+
+
+def test_a_bill_is_found_by_number_patient_day_state_and_department_and_tells_what_happened(
+    site: Site, cashiers: Cashiers, cashier: Visitor
+) -> None:
+    person = bills.person("司马青禾")
+    place = bills.department("CT", "CT 室")
+    charge = bills.arisen(person, 700, 300, number="HISBILL77001", executing_department_id=place)
+    bills.arisen(person, 900, number="HISBILL77002")
+    take(cashier, person, [charge], expected=1000)
+    first, second = (each.id for each in bills.items(charge))
+    with begin() as session:
+        execution.execute(session, [first], by=bills.CASHIER, department_id=place)
+    refund(cashier, person, charge, [second], route="cash")
+
+    def listed(**wanted: str) -> set[str]:
+        page = cashier.get("/staff/bills", params=wanted)
+        return set(re.findall(r'data-charge="(HISBILL770\d+)"', page.text))
+
+    both = {"HISBILL77001", "HISBILL77002"}
+    assert listed(q="司马青禾") == both
+    assert listed() >= both  # today's
+    assert listed(q="司马青禾", day="2020-01-01") == set()
+    assert listed(q="司马青禾", state="payable") == {"HISBILL77002"}
+    for state in ("paid", "executed", "refunded"):
+        assert listed(q="司马青禾", state=state) == {"HISBILL77001"}
+    assert listed(q="司马青禾", department="CT") == {"HISBILL77001"}
+    assert listed(q="查无此人") == set()
+    shown = cashier.get("/staff/bills", params={"q": "HISBILL77001"})
+    assert str(shown.url).endswith(f"/staff/bills/{charge}")
+    told = [shown.text.find(each) for each in ("账单产生", "项目已执行", "账单申请退费", "退费到账")]
+    assert told == sorted(told)
+    assert min(told) > 0
+    assert cashier.get(f"/staff/bills/{new_id()}").status_code == 404
+    finance = site.staff("finance")
+    assert "司马青禾" not in finance.get(f"/staff/bills/{charge}").text  # who reconciles needs no names
+    assert "司马" not in finance.get("/staff/bills").text.replace("司**", "")
+    assert site.staff("technician").get("/staff/bills").status_code == 403
