@@ -41,10 +41,10 @@ def run(*arguments: str) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """The tests, three workers (half of what they do is waiting for processes and pages, so two leave two cores idle);
+    """The tests, four workers (half of what they do is waiting for processes and pages, so two leave two cores idle);
     with arguments of your own, just those (no workers unless you say -n)."""
     system.ensure()
-    chosen = arguments or ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not slow"]
+    chosen = arguments or ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", "-m", "not slow"]
     return run(sys.executable, "-m", "pytest", *chosen)
 
 

@@ -253,7 +253,7 @@ def test_nothing_is_sold_twice_between_windows_and_phones_and_every_answer_is_fo
     mine = {(row.clinic_session_id, row.seq) for row in rows if row.state == "sold"}
     at_windows = {(morning.sessions[code], seq) for code, seq in morning.windows}
     assert not mine & at_windows, "sold at a window and on a phone"
-    assert len(mine) == len(confirmed) > 20
+    assert len(mine) == len(confirmed) > 10
     assert {each.state for each in bookings.values()} <= {"confirmed", "expired", "cancelled"}
 
     kept = {each.payment_id for each in confirmed.values()}
