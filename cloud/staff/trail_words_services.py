@@ -104,7 +104,6 @@ SERVICE_ACTIONS = {
     "holiday.set": N_("设置节假日"),
     "holiday.remove": N_("删除节假日"),
     "patient.consent_revoked": N_("患者收回授权"),
-    "booking.change": N_("改约"),
     "patient.policy": N_("设置患者账号规则"),
     "patient.real_name_differs": N_("实名核验不一致，暂停绑定"),
 }
